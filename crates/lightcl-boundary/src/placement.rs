@@ -1,0 +1,95 @@
+//! Where a change lies: the likeliest split of a run of yes/no outcomes, and the bounds every placement must keep.
+
+/// The split `s` in `1..flags.len()` that makes `flags[..s]` and `flags[s..]` likeliest as two runs of constant rate,
+/// among those after which the rate is higher; with both rates. None when no split raises the rate.
+///
+/// This is the maximum-likelihood estimate of a change point between two Bernoulli sequences (Hinkley & Hinkley 1970).
+/// The earliest split wins a tie.
+pub(crate) fn likeliest_rise(flags: impl Iterator<Item = bool> + Clone) -> Option<Rise> {
+    let (mut length, mut hits) = (0_u32, 0_u32);
+    for flag in flags.clone() {
+        length += 1;
+        hits += u32::from(flag);
+    }
+    let (mut before, mut before_hits) = (0_u32, 0_u32);
+    let mut best: Option<(f64, Rise)> = None;
+    for flag in flags {
+        before += 1;
+        before_hits += u32::from(flag);
+        let (after, after_hits) = (length - before, hits - before_hits);
+        if after == 0 {
+            break;
+        }
+        let (rate_before, rate_after) = (ratio(before_hits, before), ratio(after_hits, after));
+        if rate_after <= rate_before {
+            continue;
+        }
+        let likelihood = log_likelihood(before_hits, before) + log_likelihood(after_hits, after);
+        if best.as_ref().is_none_or(|(highest, _)| likelihood > *highest) {
+            best = Some((likelihood, Rise { split: before as usize, before: rate_before, after: rate_after }));
+        }
+    }
+    best.map(|(_, rise)| rise)
+}
+
+/// A change to a higher rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rise {
+    /// Number of outcomes before the change.
+    pub split: usize,
+    /// Rate before it.
+    pub before: f64,
+    /// Rate after it.
+    pub after: f64,
+}
+
+fn ratio(hits: u32, length: u32) -> f64 {
+    f64::from(hits) / f64::from(length)
+}
+
+/// Log-likelihood of `hits` in `length` trials at their own rate, which is kept away from 0 and 1 so that a single
+/// outcome against a pure run costs a finite amount.
+fn log_likelihood(hits: u32, length: u32) -> f64 {
+    let rate = ratio(hits, length).clamp(1e-4, 1.0 - 1e-4);
+    f64::from(hits) * rate.ln() + f64::from(length - hits) * (1.0 - rate).ln()
+}
+
+/// Brings a change point into the bounds of [`lightcl_core::Verdict::Boundary`]: after the first index observed since
+/// the last reset, at most the index observed. None where there is no such place.
+pub(crate) fn within_bounds(at: u64, first_index: u64, index: u64) -> Option<u64> {
+    (index > first_index).then(|| at.clamp(first_index + 1, index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rise(flags: &[u8]) -> Option<Rise> {
+        likeliest_rise(flags.iter().map(|&flag| flag == 1))
+    }
+
+    #[test]
+    fn a_clean_step_is_placed_exactly() {
+        let found = rise(&[0, 0, 0, 0, 1, 1, 1]).unwrap();
+        assert_eq!((found.split, found.before, found.after), (4, 0.0, 1.0));
+    }
+
+    #[test]
+    fn a_lone_hit_before_the_step_does_not_move_it() {
+        assert_eq!(rise(&[0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1]).unwrap().split, 11);
+    }
+
+    #[test]
+    fn a_fall_or_a_constant_run_has_no_rise() {
+        assert_eq!(rise(&[1, 1, 0, 0]), None);
+        assert_eq!(rise(&[1, 1, 1]), None);
+        assert_eq!(rise(&[]), None);
+    }
+
+    #[test]
+    fn places_are_brought_into_bounds() {
+        assert_eq!(within_bounds(3, 5, 9), Some(6));
+        assert_eq!(within_bounds(30, 5, 9), Some(9));
+        assert_eq!(within_bounds(5, 5, 5), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! Detectors by name: one row each.
+
+use crate::{
+    AnyOf, ErrorConfig, ErrorDetector, EveryConfig, EveryDetector, NeverDetector, NewClassesConfig, NewClassesDetector,
+    TaskColumnDetector,
+};
+use lightcl_core::{BoundaryDetector, Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Settings of every detector that has some. Only those that are named in the list to [`build`] matter.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DetectorConfigs {
+    /// Of `error`.
+    pub error: ErrorConfig,
+    /// Of `new_classes`.
+    pub new_classes: NewClassesConfig,
+    /// Of `every`.
+    pub every: EveryConfig,
+}
+
+/// One detector in the registry.
+struct Entry {
+    name: &'static str,
+    description: &'static str,
+    make: fn(&DetectorConfigs) -> Result<Box<dyn BoundaryDetector>>,
+}
+
+/// A new detector is one file and one row here.
+const REGISTRY: &[Entry] = &[
+    Entry {
+        name: "new_classes",
+        description: "labels come from classes that the task did not have",
+        make: |configs| Ok(Box::new(NewClassesDetector::new(configs.new_classes.clone())?)),
+    },
+    Entry {
+        name: "error",
+        description: "the prequential error rises (ADWIN)",
+        make: |configs| Ok(Box::new(ErrorDetector::new(configs.error.clone())?)),
+    },
+    Entry {
+        name: "task_column",
+        description: "the task column names another task",
+        make: |_| Ok(Box::new(TaskColumnDetector::new())),
+    },
+    Entry {
+        name: "every",
+        description: "a fixed number of samples has passed",
+        make: |configs| Ok(Box::new(EveryDetector::new(configs.every.clone())?)),
+    },
+    Entry { name: "never", description: "the whole stream is one task", make: |_| Ok(Box::new(NeverDetector)) },
+];
+
+/// Name and one-line description of every detector.
+pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    REGISTRY.iter().map(|entry| (entry.name, entry.description))
+}
+
+/// Makes the detectors named; several are combined by [`AnyOf`] in the order given. An empty list never fires.
+///
+/// ```
+/// use lightcl_boundary::{DetectorConfigs, build};
+///
+/// let names = ["new_classes".to_owned(), "error".to_owned()];
+/// assert_eq!(build(&names, &DetectorConfigs::default())?.name(), "any");
+/// assert!(build(&["eror".to_owned()], &DetectorConfigs::default()).is_err());
+/// # Ok::<(), lightcl_core::Error>(())
+/// ```
+///
+/// # Errors
+/// When a name is unknown or named twice, or a setting of a named detector is out of range.
+pub fn build(names: &[String], configs: &DetectorConfigs) -> Result<Box<dyn BoundaryDetector>> {
+    let mut detectors = names.iter().map(|name| make(name, configs)).collect::<Result<Vec<_>>>()?;
+    match detectors.len() {
+        0 => Ok(Box::new(NeverDetector)),
+        1 => Ok(detectors.remove(0)),
+        _ => Ok(Box::new(AnyOf::new(detectors)?)),
+    }
+}
+
+fn make(name: &str, configs: &DetectorConfigs) -> Result<Box<dyn BoundaryDetector>> {
+    let Some(entry) = REGISTRY.iter().find(|entry| entry.name == name) else {
+        let known: Vec<&str> = REGISTRY.iter().map(|entry| entry.name).collect();
+        return Err(
+            Error::user(format!("no such boundary detector; there are {}", known.join(", "))).with("detector", name)
+        );
+    };
+    (entry.make)(configs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lightcl_core::ErrorKind;
+
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn every_name_builds_a_detector_of_that_name() {
+        for (name, description) in names() {
+            assert_eq!(build(&owned(&[name]), &DetectorConfigs::default()).unwrap().name(), name);
+            assert!(!description.is_empty());
+        }
+        assert_eq!(build(&[], &DetectorConfigs::default()).unwrap().name(), "never");
+    }
+
+    #[test]
+    fn an_unknown_name_is_a_user_error_that_lists_the_names() {
+        let error = build(&owned(&["new_class"]), &DetectorConfigs::default()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::User);
+        assert!(error.to_string().contains("new_classes, error, task_column, every, never"), "{error}");
+    }
+
+    #[test]
+    fn a_name_given_twice_and_a_bad_setting_are_refused() {
+        assert!(build(&owned(&["error", "error"]), &DetectorConfigs::default()).is_err());
+        let configs = DetectorConfigs { every: EveryConfig { every_samples: 1 }, ..DetectorConfigs::default() };
+        assert!(build(&owned(&["every"]), &configs).is_err());
+        assert!(build(&owned(&["never"]), &configs).is_ok());
+    }
+
+    #[test]
+    fn settings_are_read_with_defaults_and_unknown_keys_refused() {
+        let configs: DetectorConfigs = serde_json::from_str(r#"{"error": {"delta": 0.01}}"#).unwrap();
+        assert_eq!(configs.error, ErrorConfig { delta: 0.01, ..ErrorConfig::default() });
+        assert_eq!(configs.new_classes, NewClassesConfig::default());
+        assert!(serde_json::from_str::<DetectorConfigs>(r#"{"error": {"dleta": 0.01}}"#).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! What the program measures while it runs, through the `metrics` facade: nothing is recorded until a recorder is
+//! installed. Names and units are listed in `docs/operations.md`.
+
+use lightcl_core::Output;
+use lightcl_stream::Operator;
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use std::time::Duration;
+
+/// Describes every meter to the installed recorder.
+pub fn describe() {
+    describe_counter!("lightcl_samples_total", Unit::Count, "Rows read, rejected ones included");
+    describe_counter!("lightcl_rejected_total", Unit::Count, "Rows rejected, by reason");
+    describe_counter!("lightcl_predictions_total", Unit::Count, "Predictions emitted");
+    describe_counter!("lightcl_boundaries_total", Unit::Count, "Task boundaries placed");
+    describe_counter!("lightcl_rolled_back_samples_total", Unit::Count, "Learnt rows undone at boundaries");
+    describe_counter!("lightcl_snapshots_total", Unit::Count, "Snapshots published");
+    describe_counter!("lightcl_commits_total", Unit::Count, "Commits of outputs, positions and state");
+    describe_gauge!("lightcl_task", Unit::Count, "Number of the task that is being learnt");
+    describe_gauge!("lightcl_prequential_accuracy", "Share of the last rows predicted rightly, in [0, 1]");
+    describe_gauge!("lightcl_plasticity", "Learning plasticity LP, in [0, 1]");
+    describe_gauge!("lightcl_stability", "Memory stability MS, in [0, 1]");
+    describe_gauge!("lightcl_part_bytes", Unit::Bytes, "Bytes held, by part of the state");
+    describe_gauge!("lightcl_state_bytes", Unit::Bytes, "Size of the last state committed");
+    describe_histogram!("lightcl_push_seconds", Unit::Seconds, "Time to score and learn one slice of rows");
+    describe_histogram!("lightcl_commit_seconds", Unit::Seconds, "Time to make outputs and state durable");
+}
+
+/// Records one slice of rows and what it led to.
+pub fn pushed(operator: &Operator, rows: usize, outputs: &[Output], elapsed: Duration) {
+    counter!("lightcl_samples_total").increment(rows as u64);
+    histogram!("lightcl_push_seconds").record(elapsed);
+    gauge!("lightcl_task").set(f64::from(operator.current_task()));
+    if let Some(accuracy) = operator.prequential().report().window_accuracy {
+        gauge!("lightcl_prequential_accuracy").set(accuracy);
+    }
+    for output in outputs {
+        match output {
+            Output::Prediction(_) => counter!("lightcl_predictions_total").increment(1),
+            Output::Boundary(event) => {
+                counter!("lightcl_boundaries_total").increment(1);
+                counter!("lightcl_rolled_back_samples_total").increment(event.rolled_back);
+            }
+            Output::Snapshot(_) => counter!("lightcl_snapshots_total").increment(1),
+            Output::Rejected(letter) => {
+                counter!("lightcl_rejected_total", "reason" => letter.reason.as_str()).increment(1);
+            }
+            Output::Stability(report) => {
+                report.plasticity.into_iter().for_each(|value| gauge!("lightcl_plasticity").set(value));
+                report.stability.into_iter().for_each(|value| gauge!("lightcl_stability").set(value));
+                for part in &report.bytes {
+                    gauge!("lightcl_part_bytes", "part" => part.part.clone()).set(part.bytes as f64);
+                }
+            }
+        }
+    }
+}
+
+/// Records one commit.
+pub fn committed(state_bytes: usize, elapsed: Duration) {
+    counter!("lightcl_commits_total").increment(1);
+    gauge!("lightcl_state_bytes").set(state_bytes as f64);
+    histogram!("lightcl_commit_seconds").record(elapsed);
+}

@@ -1,0 +1,109 @@
+//! The shipped pipelines, end to end: what a newcomer sees, over several seeds, beside the plain baseline.
+
+mod support;
+
+use std::fs;
+use support::{mean_and_deviation, number, run, top};
+use tempfile::tempdir;
+
+#[test]
+fn the_fashion_mnist_pipeline_learns_five_tasks_without_forgetting_the_first() {
+    let folder = tempdir().unwrap();
+    let mut figures = Vec::new();
+    for method in ["lightcl", "sgd"] {
+        let (mut task_il, mut class_il, mut plasticity, mut stability) = (vec![], vec![], vec![], vec![]);
+        for seed in 0..5 {
+            let summary = run(
+                "pipelines/fashion-mnist.toml",
+                &folder.path().join(format!("{method}-{seed}")),
+                &["--set", &format!("learner.seed={seed}"), "--set", &format!("learner.method={method}")],
+            );
+            assert_eq!(summary["samples"], 10_000);
+            assert_eq!(summary["rejected"], 0);
+            assert_eq!(summary["tasks"], 5);
+            assert_eq!(summary["boundaries"], serde_json::json!([2000, 4000, 6000, 8000]));
+            assert_eq!(summary["accuracy_source"], "evaluate");
+            task_il.push(number(&summary, "task_il"));
+            class_il.push(number(&summary, "class_il"));
+            plasticity.push(number(&summary, "plasticity"));
+            stability.push(number(&summary, "stability"));
+        }
+        for (measure, values) in
+            [("task-IL", &task_il), ("class-IL", &class_il), ("LP", &plasticity), ("MS", &stability)]
+        {
+            let (mean, deviation) = mean_and_deviation(values);
+            println!("{method:8} {measure:8} {mean:.4} +- {deviation:.4}");
+        }
+        figures.push((mean_and_deviation(&task_il).0, mean_and_deviation(&stability).0));
+    }
+    let (lightcl, sgd) = (figures[0], figures[1]);
+    assert!(lightcl.0 >= 0.93, "task-IL {}", lightcl.0);
+    assert!(lightcl.1 >= 0.95, "MS {}", lightcl.1);
+    assert!(lightcl.0 > sgd.0 && lightcl.1 > sgd.1, "LightCL {lightcl:?} is not better than SGD {sgd:?}");
+}
+
+#[test]
+fn a_run_leaves_snapshots_reports_and_boundaries_that_agree_with_its_summary() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("run");
+    let summary = run("pipelines/fashion-mnist.toml", &out, &[]);
+    let lines = |name: &str| -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(out.join(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let boundaries = lines("boundaries.jsonl");
+    let at: Vec<_> = boundaries.iter().map(|event| event["at"].clone()).collect();
+    assert_eq!(serde_json::Value::from(at), summary["boundaries"]);
+    assert!(boundaries.iter().all(|event| !event["evidence"].as_array().unwrap().is_empty()));
+    let reports = lines("stability.jsonl");
+    let last = reports.last().unwrap();
+    assert_eq!(last["reason"], "end");
+    assert_eq!(last["stability"], summary["stability"]);
+    let snapshots = summary["snapshots"].as_u64().unwrap();
+    assert_eq!(snapshots, 5);
+    // The prefix froze after the first task: later snapshots share its file.
+    let prefix_of = |version: u64| {
+        let path = out.join(format!("snapshots/v{version:06}/manifest.json"));
+        let manifest: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let blobs = manifest["blobs"].as_array().unwrap().clone();
+        blobs.iter().find(|blob| blob["role"] == "prefix").unwrap()["sha256"].as_str().unwrap().to_owned()
+    };
+    assert!((2..=snapshots).all(|version| prefix_of(version) == prefix_of(1)));
+}
+
+#[test]
+fn a_second_run_on_a_finished_folder_says_the_same_and_learns_nothing() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("run");
+    let first = run("pipelines/weather.toml", &out, &[]);
+    let again = run("pipelines/weather.toml", &out, &[]);
+    for key in ["samples", "state_sha256", "prequential_accuracy", "boundaries", "snapshots"] {
+        assert_eq!(first[key], again[key], "{key}");
+    }
+}
+
+#[test]
+fn the_drift_pipelines_beat_the_majority_baseline_and_report_no_change_beside_it() {
+    let folder = tempdir().unwrap();
+    for name in ["elec2", "weather"] {
+        let summary = run(format!("pipelines/{name}.toml"), &folder.path().join(name), &[]);
+        let accuracy = number(&summary, "prequential_accuracy");
+        let (no_change, majority) = (number(&summary, "no_change_accuracy"), number(&summary, "majority_accuracy"));
+        println!("{name}: prequential {accuracy:.4}, no-change {no_change:.4}, majority {majority:.4}");
+        assert!(accuracy > majority, "{name}: {accuracy} is not above {majority}");
+    }
+}
+
+#[test]
+fn every_pipeline_passes_its_check() {
+    let mut found = 0;
+    for entry in fs::read_dir(top().join("pipelines")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let output = support::lightcl().arg("check").arg(&path).output().unwrap();
+            assert!(output.status.success(), "{}: {}", path.display(), support::shown(&output));
+            found += 1;
+        }
+    }
+    assert!(found >= 3);
+}
