@@ -111,18 +111,20 @@ impl BoundaryDetector for ErrorDetector {
         if !self.adwin.update(error) {
             return Verdict::Stable;
         }
-        let after = self.adwin.estimation();
-        if after <= before {
+        if self.adwin.estimation() <= before {
             self.forget_errors();
             return Verdict::Stable;
         }
-        if after - before < self.config.minimum_rise || self.watch.samples <= self.config.min_task_samples {
+        if self.watch.samples <= self.config.min_task_samples {
             return Verdict::Stable;
         }
-        let Some(rise) = likeliest_rise(self.watch.errors.iter().copied()) else { return Verdict::Stable };
-        let Some(at) = within_bounds(self.watch.indices[rise.split], first_index, index) else {
+        // ADWIN's own means are of windows that both reach over the change: the split's rates say how large it is.
+        let Some(rise) = likeliest_rise(self.watch.errors.iter().copied())
+            .filter(|rise| rise.after - rise.before >= self.config.minimum_rise)
+        else {
             return Verdict::Stable;
         };
+        let at = within_bounds(self.watch.indices[rise.split], first_index, index);
         let message = format!(
             "the error rate rose from {:.3} to {:.3} over the last {} samples (ADWIN, delta {})",
             rise.before,

@@ -1,6 +1,5 @@
 //! Detector `every`: a new task after every so many samples.
 
-use crate::placement::within_bounds;
 use lightcl_core::{BoundaryDetector, Error, Evidence, Observation, Result, Stateful, Verdict, state};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +11,7 @@ const VERSION: u16 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EveryConfig {
-    /// Samples in a task, at least 2.
+    /// Samples in a task, at least 1.
     pub every_samples: u64,
 }
 
@@ -29,12 +28,6 @@ impl Default for EveryConfig {
 #[derive(Debug, Clone)]
 pub struct EveryDetector {
     config: EveryConfig,
-    state: Count,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Count {
-    first_index: Option<u64>,
     /// Samples of the current task so far.
     samples: u64,
 }
@@ -43,14 +36,14 @@ impl EveryDetector {
     /// A detector before the first row.
     ///
     /// # Errors
-    /// When `every_samples` is below 2.
+    /// When `every_samples` is 0.
     pub fn new(config: EveryConfig) -> Result<Self> {
-        if config.every_samples < 2 {
+        if config.every_samples == 0 {
             return Err(
-                Error::user("every.every_samples must be at least 2").with("every_samples", config.every_samples)
+                Error::user("every.every_samples must be at least 1").with("every_samples", config.every_samples)
             );
         }
-        Ok(EveryDetector { config, state: Count::default() })
+        Ok(EveryDetector { config, samples: 0 })
     }
 }
 
@@ -60,31 +53,28 @@ impl BoundaryDetector for EveryDetector {
     }
 
     fn observe(&mut self, observation: &Observation<'_>) -> Verdict {
-        let index = observation.index;
-        let first_index = *self.state.first_index.get_or_insert(index);
-        if self.state.samples >= self.config.every_samples
-            && let Some(at) = within_bounds(index, first_index, index)
-        {
-            self.state.samples = 1;
+        if self.samples >= self.config.every_samples {
+            self.samples = 1;
             let message = format!("{} samples since the last boundary", self.config.every_samples);
-            return Verdict::Boundary { at, evidence: Evidence { detector: NAME.to_owned(), message } };
+            let evidence = Evidence { detector: NAME.to_owned(), message };
+            return Verdict::Boundary { at: observation.index, evidence };
         }
-        self.state.samples = self.state.samples.saturating_add(1);
+        self.samples = self.samples.saturating_add(1);
         Verdict::Stable
     }
 
     fn reset(&mut self) {
-        self.state = Count { first_index: None, samples: self.state.samples.min(1) };
+        self.samples = self.samples.min(1);
     }
 }
 
 impl Stateful for EveryDetector {
     fn save(&self) -> Result<Vec<u8>> {
-        state::encode(TAG, VERSION, &self.state)
+        state::encode(TAG, VERSION, &self.samples)
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<()> {
-        self.state = state::decode(TAG, VERSION, bytes)?;
+        self.samples = state::decode(TAG, VERSION, bytes)?;
         Ok(())
     }
 }

@@ -163,9 +163,8 @@ impl BoundaryDetector for NewClassesDetector {
         if outside_rows < self.config.confirm_samples {
             return Verdict::Warning;
         }
-        let Some(at) = set.run_start().and_then(|at| within_bounds(at, first_index, index)) else {
-            return Verdict::Warning;
-        };
+        let Some(start) = set.run_start() else { return Verdict::Warning };
+        let at = within_bounds(start, first_index, index);
         let classes: BTreeSet<ClassId> = set.window.iter().filter(|row| row.outside).map(|row| row.class).collect();
         let shown: Vec<String> = classes.iter().take(10).map(ClassId::to_string).collect();
         let message = format!(

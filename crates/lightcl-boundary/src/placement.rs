@@ -54,10 +54,10 @@ fn log_likelihood(hits: u32, length: u32) -> f64 {
     f64::from(hits) * rate.ln() + f64::from(length - hits) * (1.0 - rate).ln()
 }
 
-/// Brings a change point into the bounds of [`lightcl_core::Verdict::Boundary`]: after the first index observed since
-/// the last reset, at most the index observed. None where there is no such place.
-pub(crate) fn within_bounds(at: u64, first_index: u64, index: u64) -> Option<u64> {
-    (index > first_index).then(|| at.clamp(first_index + 1, index))
+/// Brings a change point into the bounds of [`lightcl_core::Verdict::Boundary`]: from the first index observed since the
+/// last reset to the index observed.
+pub(crate) fn within_bounds(at: u64, first_index: u64, index: u64) -> u64 {
+    at.clamp(first_index.min(index), index)
 }
 
 #[cfg(test)]
@@ -88,8 +88,8 @@ mod tests {
 
     #[test]
     fn places_are_brought_into_bounds() {
-        assert_eq!(within_bounds(3, 5, 9), Some(6));
-        assert_eq!(within_bounds(30, 5, 9), Some(9));
-        assert_eq!(within_bounds(5, 5, 5), None);
+        assert_eq!(within_bounds(3, 5, 9), 5);
+        assert_eq!(within_bounds(30, 5, 9), 9);
+        assert_eq!(within_bounds(5, 5, 5), 5);
     }
 }

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_name_given_twice_and_a_bad_setting_are_refused() {
         assert!(build(&owned(&["error", "error"]), &DetectorConfigs::default()).is_err());
-        let configs = DetectorConfigs { every: EveryConfig { every_samples: 1 }, ..DetectorConfigs::default() };
+        let configs = DetectorConfigs { every: EveryConfig { every_samples: 0 }, ..DetectorConfigs::default() };
         assert!(build(&owned(&["every"]), &configs).is_err());
         assert!(build(&owned(&["never"]), &configs).is_ok());
     }

@@ -66,8 +66,8 @@ pub trait BoundaryDetector: Stateful + Send {
     /// The detector's name in the registry.
     fn name(&self) -> &str;
 
-    /// Takes in one sample. `Boundary { at }` must satisfy `at <= observation.index` and be later than the first index
-    /// observed since the last reset.
+    /// Takes in one sample. `Boundary { at }` must lie between the first index observed since the last reset and
+    /// `observation.index`, both included. One at the first row of a task is ignored: nothing would end there.
     fn observe(&mut self, observation: &Observation<'_>) -> Verdict;
 
     /// Starts afresh: a boundary was placed (by this detector or another) and a new task begins.

@@ -9,6 +9,13 @@
 //! assert_eq!(stream.change_points, [30, 60, 90, 120]);
 //! conformance::source(|| Box::new(MemorySource::new("stream", stream.batches(16))));
 //! ```
+//!
+//! | suite | takes |
+//! |---|---|
+//! | [`conformance::source`] | a function that makes the source, at the start of the same input each time |
+//! | [`conformance::detector`] | a function that makes the detector |
+//! | [`conformance::learner`] | a function that makes the learner, and a stream of tasks of its shape |
+//! | [`conformance::sink`] | a function that makes an empty place with a way to open a sink on it and to read it |
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a test kit reports by panicking")]
 
 pub mod conformance;

@@ -16,7 +16,7 @@ const MOST_STATE_BYTES: usize = 1 << 20;
 /// - saving and restoring into a new object at any moment changes nothing that follows;
 /// - bytes that are cut, lengthened, of something else or noise are refused and leave the object as it was; bytes with
 ///   changed content are refused or leave an object that works;
-/// - a boundary lies after the first index since the last reset, and at or before the row observed;
+/// - a boundary lies between the first index since the last reset and the row observed, both included;
 /// - evidence has a detector's name and a message;
 /// - two resets are as one, and a reset at any moment is allowed;
 /// - the state stops growing: 50,000 rows take no more than 10,000 did.
@@ -53,10 +53,7 @@ impl Referee {
         let verdict = detector.observe(&row.view());
         if let Verdict::Boundary { at, evidence } = &verdict {
             promise!(*at <= row.index, "{name}: a boundary at {at} lies behind the row observed, {}", row.index);
-            promise!(
-                *at > first,
-                "{name}: a boundary at {at} does not lie after the first row since the reset, {first}"
-            );
+            promise!(*at >= first, "{name}: a boundary at {at} lies before the first row since the reset, {first}");
             promise!(!evidence.detector.is_empty() && !evidence.message.is_empty(), "{name}: evidence without words");
             detector.reset();
             self.first_index = None;
