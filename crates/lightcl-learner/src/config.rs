@@ -240,8 +240,14 @@ mod tests {
             ("momentum", LearnerConfig { momentum: 1.0, ..good.clone() }),
             ("batch_samples", LearnerConfig { batch_samples: 0, ..good.clone() }),
             ("passes", LearnerConfig { passes: 0, ..good.clone() }),
-            ("memory.ratio", LearnerConfig { memory: MemoryConfig { ratio: 0.0, ..good.memory.clone() }, ..good.clone() }),
-            ("memory.beta", LearnerConfig { memory: MemoryConfig { beta: -1.0, ..good.memory.clone() }, ..good.clone() }),
+            (
+                "memory.ratio",
+                LearnerConfig { memory: MemoryConfig { ratio: 0.0, ..good.memory.clone() }, ..good.clone() },
+            ),
+            (
+                "memory.beta",
+                LearnerConfig { memory: MemoryConfig { beta: -1.0, ..good.memory.clone() }, ..good.clone() },
+            ),
             ("initial_classes", LearnerConfig { initial_classes: MAX_CLASSES + 1, ..good.clone() }),
         ];
         for (key, config) in bad {

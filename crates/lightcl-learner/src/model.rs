@@ -139,7 +139,7 @@ impl Model {
     pub(crate) fn score_embedding(&self, embedding: &Embedding) -> Result<Logits> {
         let shape = &self.network.layout.embedding_shape;
         let width = self.network.layout.embedding_width();
-        if embedding.shape != *shape || embedding.values.len() % width != 0 {
+        if embedding.shape != *shape || !embedding.values.len().is_multiple_of(width) {
             return Err(Error::user("the activations have another shape than the prefix gives")
                 .with("expected", format!("{shape:?}"))
                 .with("found", format!("{:?}", embedding.shape))

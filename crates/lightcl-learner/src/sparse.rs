@@ -10,7 +10,7 @@
 //! since no norm follows that would bring it back.
 
 use crate::model::{Model, Part};
-use crate::network::{ParameterSpec, Role, Weight, tensor};
+use crate::network::{ParameterSpec, Role, Weight};
 use crate::{Backbone, LearnerConfig};
 use lightcl_core::Result;
 
@@ -26,7 +26,7 @@ impl Pruning {
     /// Chooses the filters to prune from the weights as they are, and prunes them.
     pub(crate) fn start(config: &LearnerConfig, model: &mut Model) -> Result<Pruning> {
         let network = model.network.clone();
-        let mut planner = Planner { config, kept: vec![true; network.input_shape[0]], block: vec![true; 0] };
+        let mut planner = Planner { config, kept: vec![true; network.input_shape[0]], block: Vec::new() };
         // An MLP flattens its input, and no input is ever pruned.
         if matches!(config.backbone, Backbone::Mlp { .. }) {
             planner.kept = vec![true; network.input_width()];
@@ -176,7 +176,7 @@ pub(crate) fn zero_share(model: &Model) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Network;
+    use crate::network::{Network, tensor};
 
     #[test]
     fn the_filters_with_the_lowest_signed_mean_are_pruned() {
@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn an_mlps_pruned_units_are_silent() {
-        let config = LearnerConfig { backbone: Backbone::Mlp { hidden: vec![10; 4], frozen: 2 }, ..LearnerConfig::default() };
+        let config =
+            LearnerConfig { backbone: Backbone::Mlp { hidden: vec![10; 4], frozen: 2 }, ..LearnerConfig::default() };
         let network = Network::new(&config, &[6]).unwrap();
         let mut model = Model::new(network, 0, 2, None).unwrap();
         Pruning::start(&config, &mut model).unwrap();

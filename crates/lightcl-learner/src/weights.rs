@@ -121,6 +121,10 @@ impl NamedWeights {
         self.tensors.keys().map(String::as_str)
     }
 
+    pub(crate) fn into_tensors(self) -> impl Iterator<Item = (String, Vec<usize>, Vec<f32>)> {
+        self.tensors.into_iter().map(|(name, (shape, values))| (name, shape, values))
+    }
+
     /// The name in the file of one of our tensors.
     fn theirs(&self, name: &str) -> String {
         let fits = |key: &str| key == name || ((key.is_empty() || key.ends_with('.')) && name.starts_with(key));

@@ -16,10 +16,9 @@ pub(crate) struct Accuracies {
 impl Accuracies {
     /// Sets the row "after task `task`": again when a finished run goes on with more rows of the same task.
     pub fn set_row(&mut self, task: usize, tally: &Tally) {
-        for (matrix, hits) in [
-            (&mut self.task_incremental, &tally.task_hits),
-            (&mut self.class_incremental, &tally.class_hits),
-        ] {
+        for (matrix, hits) in
+            [(&mut self.task_incremental, &tally.task_hits), (&mut self.class_incremental, &tally.class_hits)]
+        {
             matrix.rows.resize(task + 1, Vec::new());
             matrix.rows[task] = hits
                 .iter()

@@ -156,11 +156,11 @@ impl Operator {
     }
 
     pub(crate) fn learner(&self) -> Result<&dyn Learner> {
-        self.learner.as_deref().ok_or_else(|| Error::internal("rows without a learner"))
+        self.learner.as_deref().ok_or_else(no_learner)
     }
 
     fn learner_mut(&mut self) -> Result<&mut Box<dyn Learner>> {
-        self.learner.as_mut().ok_or_else(|| Error::internal("rows without a learner"))
+        self.learner.as_mut().ok_or_else(no_learner)
     }
 
     /// Scores the rows that wait, then shows them to the detector one by one.
@@ -303,18 +303,18 @@ impl Operator {
             let first = rows.slice(0, rows.len().min(self.config.batch_samples));
             self.learner_mut()?.begin_task(&first)?;
             self.progress.task_mut().opened = true;
-            self.probes.settle(self.learner()?)?;
+            self.probes.settle(self.learner.as_deref().ok_or_else(no_learner)?)?;
         }
         if let Some(mut before) = before {
             // Undoing a task's first window keeps the task open: its memory samples stay those of its first batch.
             before.task.opened = true;
             let classes = self.encoder.class_count();
-            let learner = self.learner.as_deref().ok_or_else(|| Error::internal("rows without a learner"))?;
+            let learner = self.learner.as_deref().ok_or_else(no_learner)?;
             self.ring.push(rows.clone(), learner, classes, before)?;
         }
         self.progress.task_mut().take_in(&rows.labels, &rows.meta);
         let task = self.progress.task().id;
-        let learner = self.learner.as_mut().ok_or_else(|| Error::internal("rows without a learner"))?;
+        let learner = self.learner.as_mut().ok_or_else(no_learner)?;
         let window = self.probes.hold_out(task, &rows, learner.as_ref())?;
         if window.is_empty() {
             return Ok(());
@@ -365,6 +365,10 @@ impl Operator {
         }
         Ok(())
     }
+}
+
+fn no_learner() -> Error {
+    Error::internal("rows without a learner")
 }
 
 /// The dead letter of a row whose batch the learner refused. The original row is gone by then; what is kept is the row

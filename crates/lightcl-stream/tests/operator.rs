@@ -17,7 +17,11 @@ fn noticed_late(script: &[(u64, u64)]) -> Scripted {
 }
 
 fn learnt(calls: &[Call]) -> Vec<u64> {
-    calls.iter().filter_map(|call| if let Call::Learn(rows) = call { Some(rows.clone()) } else { None }).flatten().collect()
+    calls
+        .iter()
+        .filter_map(|call| if let Call::Learn(rows) = call { Some(rows.clone()) } else { None })
+        .flatten()
+        .collect()
 }
 
 #[test]
@@ -118,7 +122,8 @@ fn bad_rows_are_dead_letters_with_their_place_and_the_stream_goes_on() {
     let batch = rows(1, 100, |i| i % 10 == 3);
     let mut operator = operator(OperatorConfig { probe_samples: 0, ..config() }, &batch, by_key());
     let outputs = run_in_pieces(&mut operator, &batch, &[7]);
-    let letters: Vec<_> = outputs.iter().filter_map(|o| if let Output::Rejected(r) = o { Some(r) } else { None }).collect();
+    let letters: Vec<_> =
+        outputs.iter().filter_map(|o| if let Output::Rejected(r) = o { Some(r) } else { None }).collect();
     assert_eq!(letters.len(), 10);
     assert!(letters.iter().all(|letter| letter.reason == RejectReason::NullFeature && letter.index % 10 == 3));
     assert_eq!(learnt(&calls(&outputs)).len(), 90);
@@ -136,7 +141,8 @@ fn a_batch_the_learner_refuses_is_kept_in_the_dead_letters_once_even_when_rolled
     let config = OperatorConfig { probe_samples: 0, ..config() };
     let mut operator = operator(config, &batch, noticed_late(&[(70, 10)]));
     let outputs = run_in_pieces(&mut operator, &batch, &[100]);
-    let letters: Vec<_> = outputs.iter().filter_map(|o| if let Output::Rejected(r) = o { Some(r) } else { None }).collect();
+    let letters: Vec<_> =
+        outputs.iter().filter_map(|o| if let Output::Rejected(r) = o { Some(r) } else { None }).collect();
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].index, letters[0].reason), (20, RejectReason::Diverged));
     assert_eq!(operator.summary().unwrap().trained_samples, 99);

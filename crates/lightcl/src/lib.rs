@@ -1,1 +1,6 @@
-//! To be written.
+//! Continual learning inside a data stream: the driver that runs an operator between a source and a sink.
+
+pub mod driver;
+pub mod meters;
+
+pub mod source;

@@ -104,8 +104,7 @@ impl<'a> Reader<'a> {
                 let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
                 let (new_mean, new_variance) = (normed.mean.inner(), normed.variance.inner());
                 *mean = mean.clone().mul_scalar(1.0 - MOMENTUM) + new_mean.mul_scalar(MOMENTUM);
-                *variance =
-                    variance.clone().mul_scalar(1.0 - MOMENTUM) + new_variance.mul_scalar(MOMENTUM * unbiased);
+                *variance = variance.clone().mul_scalar(1.0 - MOMENTUM) + new_variance.mul_scalar(MOMENTUM * unbiased);
                 Ok(normed.output)
             }
         }

@@ -3,7 +3,7 @@
 
 use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
 use lightcl_core::*;
-use lightcl_stream::encode::{Encoder, EncoderConfig, FeatureConfig, FeatureKind};
+use lightcl_stream::encode::{Encoder, EncoderConfig};
 use lightcl_stream::{Operator, OperatorConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -49,8 +49,7 @@ impl Learner for NearestMean {
                 report.rejected_rows.push(row);
                 continue;
             }
-            let (count, sum) =
-                self.sums.entry(window.labels[row]).or_insert_with(|| (0, vec![0.0; window.width()]));
+            let (count, sum) = self.sums.entry(window.labels[row]).or_insert_with(|| (0, vec![0.0; window.width()]));
             *count += 1;
             sum.iter_mut().zip(window.row(row)).for_each(|(s, &v)| *s += f64::from(v));
         }
@@ -173,16 +172,11 @@ pub fn config() -> OperatorConfig {
 }
 
 pub fn encoder(batch: &RecordBatch, standardize: bool) -> Encoder {
-    let feature = |name: &str| FeatureConfig { column: name.into(), kind: FeatureKind::Auto };
     let config = EncoderConfig {
-        features: vec![feature("x"), feature("y")],
-        label: Some("label".into()),
         task: Some("task".into()),
-        weight: None,
-        event_time: None,
-        id: None,
         standardize,
         max_classes: 100,
+        ..EncoderConfig::new(["x", "y"], "label")
     };
     Encoder::new(config, &batch.schema()).unwrap()
 }

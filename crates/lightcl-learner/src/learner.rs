@@ -1,0 +1,220 @@
+//! The learner.
+
+use crate::memory::{Masks, References};
+use crate::model::{CHUNK_ROWS, Model};
+use crate::network::{Network, Norms, values};
+use crate::sparse::Pruning;
+use crate::train::Momentum;
+use crate::{FrozenNorm, LearnerConfig, NamedWeights};
+use lightcl_core::{
+    ClassId, Embedding, LayerReport, LearnReport, Learner, LearnerSnapshot, Logits, PartBytes, Result, Samples,
+};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Where the learner stands in the stream.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Tasks begun so far.
+    pub(crate) tasks_begun: u64,
+    /// Whether the prefix's weights have stopped training.
+    pub(crate) frozen: bool,
+    /// Classes of the current task.
+    pub(crate) current: BTreeSet<ClassId>,
+    /// Classes of all tasks.
+    pub(crate) seen: BTreeSet<ClassId>,
+}
+
+/// LightCL (arXiv 2407.10545) in a data stream: a frozen prefix, a plastic suffix, and a memory of feature patterns in
+/// place of old samples; or, by [`crate::Method::Sgd`], the same network without any of it.
+///
+/// Everything is computed in 32-bit floats on burn's CPU backend. The same calls from the same state give the same bytes
+/// whatever the number of threads.
+///
+/// ```
+/// use lightcl_core::{Learner, Samples};
+/// use lightcl_learner::{Backbone, LearnerConfig, LightClLearner};
+///
+/// let config = LearnerConfig {
+///     backbone: Backbone::Mlp { hidden: vec![16, 16], frozen: 1 },
+///     learning_rate: 0.1,
+///     passes: 20,
+///     ..LearnerConfig::default()
+/// };
+/// let mut learner = LightClLearner::new(config, &[2], None)?;
+/// let rows: Vec<_> = (0..32).map(|i| (vec![if i % 2 == 0 { 1.0 } else { -1.0 }, 0.5], i % 2)).collect();
+/// let window = Samples::from_rows(&[2], &rows);
+/// learner.begin_task(&window)?;
+/// learner.learn(&window)?;
+/// learner.end_task(&window)?;
+/// assert_eq!(learner.score(&window)?.best(1, None), Some(1));
+/// # Ok::<(), lightcl_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct LightClLearner {
+    pub(crate) config: LearnerConfig,
+    pub(crate) model: Model,
+    pub(crate) momentum: Option<Momentum>,
+    pub(crate) progress: Progress,
+    pub(crate) masks: Option<Masks>,
+    pub(crate) references: Option<References>,
+    pub(crate) pruning: Option<Pruning>,
+    /// SHA-256 of the frozen prefix's weights.
+    pub(crate) prefix_digest: Option<String>,
+    /// Shuffles the later passes.
+    pub(crate) generator: ChaCha8Rng,
+}
+
+impl LightClLearner {
+    /// A learner of samples of the given shape, with fresh weights or those given.
+    ///
+    /// `weights` must hold every tensor of the backbone. The head's are taken when they are there and
+    /// `initial_classes` is not 0 (its rows must then be as many); otherwise a new head is drawn.
+    ///
+    /// # Errors
+    /// User errors for settings out of range, a shape that the backbone does not take, and missing or misshapen weights.
+    pub fn new(config: LearnerConfig, shape: &[usize], weights: Option<&NamedWeights>) -> Result<Self> {
+        let network = Network::new(&config, shape)?;
+        let mut model = Model::new(network, config.seed, config.initial_classes, weights)?;
+        let pruning = if config.sparse { Some(Pruning::start(&config, &mut model)?) } else { None };
+        Ok(Self::with_model(config, model, pruning))
+    }
+
+    pub(crate) fn with_model(config: LearnerConfig, model: Model, pruning: Option<Pruning>) -> Self {
+        let generator = crate::network::generator(config.seed, "order of later passes");
+        LightClLearner {
+            config,
+            model,
+            momentum: None,
+            progress: Progress::default(),
+            masks: None,
+            references: None,
+            pruning,
+            prefix_digest: None,
+            generator,
+        }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &LearnerConfig {
+        &self.config
+    }
+
+    /// Shape of one sample.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.model.network.input_shape
+    }
+
+    /// One flag a channel for each plastic layer, in the order of [`Learner::layers`]: whether a task that ended marked it as
+    /// vital. None before the first has ended.
+    pub fn masks(&self) -> Option<&[Vec<bool>]> {
+        self.masks.as_deref()
+    }
+
+    /// Whether the prefix runs in evaluation mode while the suffix trains.
+    pub(crate) fn is_prefix_fixed(&self) -> bool {
+        self.progress.frozen && self.config.frozen_norm == FrozenNorm::Fixed
+    }
+
+    /// Whether a sample's prefix output never changes any more, so that it is computed once. A network without batch
+    /// norms has no statistics that could move.
+    pub(crate) fn caches_prefix(&self) -> bool {
+        self.progress.frozen && (self.config.frozen_norm == FrozenNorm::Fixed || !self.model.network.has_norms())
+    }
+
+    /// What analytic heads may tap, for each sample in evaluation mode: `input`, the stage ends of a convolutional
+    /// prefix (`stage1`, `stage2`) and `prefix`, its output (the end of stage 3).
+    ///
+    /// # Errors
+    /// When the samples have another shape than the learner.
+    pub fn taps(&self, samples: &Samples) -> Result<Vec<(String, Embedding)>> {
+        self.model.check(samples)?;
+        let network = &self.model.network;
+        let input = Embedding { shape: network.input_shape.clone(), values: samples.features.clone() };
+        let mut taps = vec![("input".to_owned(), input)];
+        for (name, shape) in network.tap_shapes() {
+            taps.push((name, Embedding { shape, values: Vec::new() }));
+        }
+        let width = network.input_width();
+        for chunk in samples.features.chunks(CHUNK_ROWS * width) {
+            let rows = self.model.input(chunk, chunk.len() / width);
+            let norms = Norms::Running(&self.model.prefix.statistics);
+            let outputs = network.prefix_taps(&self.model.prefix.weights, norms, rows)?;
+            for ((_, tap), (_, _, output)) in taps[1..].iter_mut().zip(outputs) {
+                tap.values.extend(values(output)?);
+            }
+        }
+        Ok(taps)
+    }
+}
+
+impl Learner for LightClLearner {
+    fn score(&self, samples: &Samples) -> Result<Logits> {
+        self.model.check(samples)?;
+        self.model.score(&samples.features, samples.len())
+    }
+
+    /// Trains on the window: the first pass in order of arrival, later ones in seeded order, `batch_samples` rows a step
+    /// (the last may have fewer). Rows with non-finite features or weights, and classes beyond [`crate::MAX_CLASSES`], are
+    /// rejected by themselves; a step that explodes rejects its whole batch.
+    fn learn(&mut self, window: &Samples) -> Result<LearnReport> {
+        self.learn_window(window)
+    }
+
+    /// Runs the importance batch once in training mode (which moves batch-norm statistics) and marks its channels.
+    fn end_task(&mut self, importance: &Samples) -> Result<()> {
+        self.close_task(importance)
+    }
+
+    /// Freezes the prefix when its time has come and, from the second task on, keeps the first samples as memory: run
+    /// once in training mode (which moves batch-norm statistics) for their reference maps and logits.
+    fn begin_task(&mut self, first: &Samples) -> Result<()> {
+        self.open_task(first)
+    }
+
+    fn snapshot(&self) -> Result<LearnerSnapshot> {
+        crate::snapshot::write(self)
+    }
+
+    fn fork(&self) -> Box<dyn Learner> {
+        Box::new(self.clone())
+    }
+
+    fn is_prefix_frozen(&self) -> bool {
+        self.caches_prefix()
+    }
+
+    fn embed(&self, samples: &Samples) -> Result<Embedding> {
+        self.model.check(samples)?;
+        let network = &self.model.network;
+        let shape = network.layout.embedding_shape.clone();
+        if samples.is_empty() {
+            return Ok(Embedding { shape, values: Vec::new() });
+        }
+        let values = values(self.model.embed_rows(&samples.features, samples.len())?)?;
+        Ok(Embedding { shape, values })
+    }
+
+    fn score_embedding(&self, embedding: &Embedding) -> Result<Logits> {
+        self.model.score_embedding(embedding)
+    }
+
+    /// Drift is measured as the references were: in training mode, so that it is 0 when a task begins; the statistics
+    /// that this would move are thrown away.
+    fn layers(&self) -> Result<Vec<LayerReport>> {
+        self.layer_reports()
+    }
+
+    fn bytes(&self) -> Vec<PartBytes> {
+        self.part_bytes()
+    }
+
+    fn save_plastic(&self) -> Result<Vec<u8>> {
+        crate::state::save(self, crate::state::Extent::Plastic)
+    }
+
+    fn restore_plastic(&mut self, bytes: &[u8]) -> Result<()> {
+        crate::state::restore(self, bytes, crate::state::Extent::Plastic)
+    }
+}

@@ -1,0 +1,100 @@
+//! Learning from one window.
+
+use crate::learner::LightClLearner;
+use crate::memory::References;
+use crate::train::{Batch, Outcome};
+use crate::{ActiveClasses, MAX_CLASSES};
+use burn::tensor::{Int, Tensor, TensorData};
+use lightcl_core::{ClassId, LearnReport, Result, Samples};
+use rand::seq::SliceRandom;
+
+impl LightClLearner {
+    /// `Learner::learn`.
+    pub(crate) fn learn_window(&mut self, window: &Samples) -> Result<LearnReport> {
+        self.model.check(window)?;
+        let mut report = LearnReport::default();
+        let mut rejected: Vec<bool> = (0..window.len())
+            .map(|row| {
+                let weight = window.weights.get(row).copied().unwrap_or(f32::NAN);
+                !(weight.is_finite() && weight >= 0.0)
+                    || window.labels[row] as usize >= MAX_CLASSES
+                    || !is_finite(window.row(row))
+            })
+            .collect();
+        self.meet_classes(window.labels.iter().zip(&rejected).filter(|(_, rejected)| !**rejected).map(|(&l, _)| l))?;
+        if rejected.iter().all(|&rejected| rejected) {
+            report.rejected_rows = (0..window.len()).collect();
+            return Ok(report);
+        }
+
+        let cached = self.caches_prefix();
+        let rows = if cached {
+            report.prefix_samples += window.len() as u64;
+            self.model.embed_rows(&window.features, window.len())?
+        } else {
+            self.model.input(&window.features, window.len())
+        };
+        let active = self.active();
+        let memory_samples = self.references.as_ref().map_or(0, References::rows) as u64;
+        let size = self.config.batch_samples;
+        for pass in 0..self.config.passes {
+            let mut order: Vec<usize> = (0..window.len()).collect();
+            if pass > 0 {
+                order.retain(|&row| !rejected[row]);
+                order.shuffle(&mut self.generator);
+            }
+            for chunk in order.chunks(size) {
+                let chosen: Vec<usize> = chunk.iter().copied().filter(|&row| !rejected[row]).collect();
+                if chosen.is_empty() {
+                    continue;
+                }
+                let batch = Batch {
+                    rows: choose(&rows, &chosen),
+                    labels: chosen.iter().map(|&row| window.labels[row]).collect(),
+                    weights: chosen.iter().map(|&row| window.weights[row]).collect(),
+                };
+                if !cached {
+                    report.prefix_samples += memory_samples + chosen.len() as u64;
+                }
+                match self.step(batch, &active)? {
+                    Outcome::Taken { loss, pattern } => {
+                        report.steps += 1;
+                        report.loss += loss;
+                        report.pattern_loss += pattern;
+                    }
+                    Outcome::Refused => chosen.iter().for_each(|&row| rejected[row] = true),
+                }
+            }
+        }
+        if report.steps > 0 {
+            report.loss /= report.steps as f64;
+            report.pattern_loss /= report.steps as f64;
+        }
+        report.rejected_rows = (0..window.len()).filter(|&row| rejected[row]).collect();
+        Ok(report)
+    }
+
+    /// Classes of the cross-entropy, in order.
+    fn active(&self) -> Vec<ClassId> {
+        match self.config.active_classes {
+            ActiveClasses::Task => self.progress.current.iter().copied().collect(),
+            ActiveClasses::Seen => self.progress.seen.iter().copied().collect(),
+        }
+    }
+}
+
+/// Rows of a tensor: a view where they follow each other.
+fn choose(rows: &Tensor<2>, chosen: &[usize]) -> Tensor<2> {
+    let (Some(&first), Some(&last)) = (chosen.first(), chosen.last()) else { return rows.clone() };
+    if chosen.windows(2).all(|pair| pair[1] == pair[0] + 1) {
+        return rows.clone().narrow(0, first, last + 1 - first);
+    }
+    let indices: Vec<i64> = chosen.iter().map(|&row| row as i64).collect();
+    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [chosen.len()]), &rows.device());
+    rows.clone().select(0, indices)
+}
+
+/// Whether every number of a row is finite.
+pub(crate) fn is_finite(numbers: &[f32]) -> bool {
+    numbers.iter().all(|number| number.is_finite())
+}

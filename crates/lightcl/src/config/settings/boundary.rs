@@ -1,0 +1,101 @@
+//! `[boundary]`: how a new task is noticed.
+
+use lightcl_boundary::{ErrorConfig, NewClassesConfig};
+use lightcl_stream::OperatorConfig;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// How a new task is noticed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Boundary {
+    /// Names of detectors; the first that fires decides. Empty: the whole stream is one task.
+    #[schemars(schema_with = "detector_names")]
+    pub detect: Vec<String>,
+    /// Short for sample.task = ".." and the detector task_column.
+    #[schemars(length(min = 1))]
+    pub task_column: Option<String>,
+    /// Samples in a task; adds the detector every.
+    #[schemars(range(min = 1))]
+    pub every_samples: Option<u64>,
+    /// Learnt windows that can be undone when a task turns out to have begun earlier. 0: none.
+    #[schemars(range(max = 10_000))]
+    pub rollback_batches: usize,
+    /// Most bytes held for that; the oldest windows go first.
+    pub rollback_bytes: u64,
+    /// Settings of the detector error.
+    pub error: ErrorDetector,
+    /// Settings of the detector new_classes.
+    pub new_classes: NewClassesDetector,
+}
+
+impl Default for Boundary {
+    fn default() -> Self {
+        let operator = OperatorConfig::new("");
+        Boundary {
+            detect: vec!["new_classes".to_owned(), "error".to_owned()],
+            task_column: None,
+            every_samples: None,
+            rollback_batches: operator.rollback_windows,
+            rollback_bytes: operator.rollback_bytes,
+            error: ErrorDetector::default(),
+            new_classes: NewClassesDetector::default(),
+        }
+    }
+}
+
+/// A list of names from the registry of detectors.
+fn detector_names(_: &mut SchemaGenerator) -> Schema {
+    let names: Vec<_> = lightcl_boundary::names()
+        .map(|(name, description)| {
+            serde_json::json!({ "const": name, "type": "string", "description": format!("Fires when {description}.") })
+        })
+        .collect();
+    json_schema!({ "type": "array", "items": { "oneOf": names }, "uniqueItems": true })
+}
+
+/// Settings of the detector error: ADWIN on the prequential error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ErrorDetector {
+    /// ADWIN's confidence; smaller fires later and more rarely.
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
+    pub delta: f64,
+    /// The error rate must rise by at least this much.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub minimum_rise: f64,
+    /// The change is placed within so many of the last errors.
+    #[schemars(range(min = 2, max = 1_000_000))]
+    pub history_samples: usize,
+    /// No boundary within so many samples of the last one.
+    pub min_task_samples: u64,
+}
+
+impl Default for ErrorDetector {
+    fn default() -> Self {
+        let ErrorConfig { delta, minimum_rise, history_samples, min_task_samples } = ErrorConfig::default();
+        ErrorDetector { delta, minimum_rise, history_samples, min_task_samples }
+    }
+}
+
+/// Settings of the detector new_classes: a class set that changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewClassesDetector {
+    /// The classes of at least so many first samples form the task's class set.
+    #[schemars(range(min = 1))]
+    pub settle_samples: u64,
+    /// Fires when so many of the last confirm_window samples are of other classes.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub confirm_samples: usize,
+    /// See confirm_samples.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub confirm_window: usize,
+}
+
+impl Default for NewClassesDetector {
+    fn default() -> Self {
+        let NewClassesConfig { settle_samples, confirm_samples, confirm_window } = NewClassesConfig::default();
+        NewClassesDetector { settle_samples, confirm_samples, confirm_window }
+    }
+}

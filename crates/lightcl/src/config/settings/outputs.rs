@@ -1,0 +1,125 @@
+//! `[evaluate]`, `[snapshot]`, `[checkpoint]`, `[stability]`, `[predictions]` and `[output]`.
+
+use super::FileType;
+use lightcl_stream::OperatorConfig;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Held-out samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluate {
+    /// A file, a glob or a folder with the columns of the source.
+    #[schemars(length(min = 1))]
+    pub path: String,
+    /// How it is encoded. Default: as the source.
+    #[serde(default, rename = "type")]
+    pub kind: Option<FileType>,
+}
+
+/// When a model is published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Snapshot {
+    /// Whether when a task ends.
+    pub on_boundary: bool,
+    /// Samples between two. 0: none by count.
+    pub every_samples: u64,
+    /// Whether at the end of the input.
+    pub at_end: bool,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        let operator = OperatorConfig::new("");
+        Snapshot {
+            on_boundary: operator.snapshot_on_boundary,
+            every_samples: operator.snapshot_every_samples,
+            at_end: operator.snapshot_at_end,
+        }
+    }
+}
+
+/// When outputs and state are made durable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Checkpoint {
+    /// Samples between two. 0: none by count.
+    pub every_samples: u64,
+    /// Seconds between two. 0: none by time.
+    #[schemars(range(max = 31_536_000))]
+    pub every_seconds: u64,
+    /// How many are kept; the older ones are there in case the newest is damaged.
+    #[schemars(range(min = 1, max = 1000))]
+    pub keep: usize,
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Checkpoint { every_samples: 10_000, every_seconds: 60, keep: 2 }
+    }
+}
+
+/// How memory stability is watched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stability {
+    /// Samples between two reports. 0: only at boundaries and at the end.
+    pub every_samples: u64,
+    /// Most held-out samples that a task keeps as latent probes. 0: none.
+    #[schemars(range(max = 1_048_576))]
+    pub probe_samples: usize,
+    /// Most bytes that the probes of all tasks hold; those of the oldest tasks are thinned first.
+    pub probe_bytes: u64,
+    /// Samples in the window of the prequential accuracy.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub prequential_window_samples: usize,
+    /// Fading factor of the prequential accuracy.
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
+    pub prequential_fading: f64,
+}
+
+impl Default for Stability {
+    fn default() -> Self {
+        let operator = OperatorConfig::new("");
+        Stability {
+            every_samples: operator.stability_every_samples,
+            probe_samples: operator.probe_samples,
+            probe_bytes: operator.probe_bytes,
+            prequential_window_samples: operator.prequential_window_samples,
+            prequential_fading: operator.prequential_fading,
+        }
+    }
+}
+
+/// What becomes of the predictions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Predictions {
+    /// How they are written.
+    pub format: PredictionFormat,
+}
+
+/// How predictions are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PredictionFormat {
+    /// Not at all.
+    #[default]
+    None,
+    /// predictions/part-<epoch>.parquet, one file a commit.
+    Parquet,
+    /// predictions/part-<epoch>.arrow, one file a commit.
+    Arrow,
+    /// predictions.jsonl.
+    Jsonl,
+}
+
+/// Where outputs go.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Output {
+    /// The output folder. Default: lightcl-out/ and the name of the pipeline file.
+    #[schemars(length(min = 1))]
+    pub dir: Option<String>,
+}
