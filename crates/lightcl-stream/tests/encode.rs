@@ -1,4 +1,5 @@
 //! The encoder on good and bad rows: every bad-input case ends in the dead letters with column, finding and expectation.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, ListBuilder, UInt8Builder};
 use arrow_array::types::{Float16Type, Float32Type, Int8Type, Int32Type, UInt8Type};

@@ -1,5 +1,6 @@
 //! What holds of the encoder for any rows: cutting them into calls changes nothing, a restored encoder goes on as the
 //! saved one would, and broken bytes are errors.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use arrow_array::*;
 use lightcl_core::*;

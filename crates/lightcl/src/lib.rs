@@ -1,6 +1,6 @@
-//! Continual learning inside a data stream: the driver that runs an operator between a source and a sink.
+//! Continual learning inside a data stream: file sources, and the driver that runs an operator between a source and a
+//! sink.
 
 pub mod driver;
 pub mod meters;
-
 pub mod source;

@@ -69,13 +69,14 @@ fn folder(kind: FileKind, folder: &Path) -> Result<Vec<InputFile>> {
 }
 
 fn matching(pattern: &str) -> Result<Vec<InputFile>> {
-    let paths = glob::glob(pattern)
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+    let paths = glob::glob_with(pattern, options)
         .map_err(|error| Error::user("the glob is not valid").with("path", pattern).caused_by(error))?;
     let mut files = Vec::new();
     for path in paths {
         let path = path.map_err(|error| {
             let path = error.path().to_owned();
-            cannot_open(&path.display().to_string(), &path, error.into_error())
+            cannot_open(&path.display().to_string(), &path, error.into())
         })?;
         if path.is_file() {
             files.push(path);
