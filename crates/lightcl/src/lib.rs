@@ -1,6 +1,7 @@
-//! Continual learning inside a data stream: file sources, and the driver that runs an operator between a source and a
+//! Continual learning inside a data stream: configuration, file sources, and the driver that runs an operator between a source and a
 //! sink.
 
+pub mod config;
 pub mod driver;
 pub mod meters;
 pub mod source;

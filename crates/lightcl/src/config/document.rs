@@ -2,12 +2,13 @@
 
 use super::faults::{Fault, Faults};
 use serde_json::Value;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 /// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The file: these bytes of it.
     File(Range<usize>),
@@ -17,6 +18,27 @@ pub enum Origin {
     CommandLine(String),
     /// Nothing was said.
     Default,
+}
+
+/// Mistakes are shown in this order: by their place in the file first, then those of overrides.
+impl Ord for Origin {
+    fn cmp(&self, other: &Self) -> Ordering {
+        fn key(origin: &Origin) -> (u8, usize, usize, &str) {
+            match origin {
+                Origin::File(span) => (0, span.start, span.end, ""),
+                Origin::Environment(name) => (1, 0, 0, name),
+                Origin::CommandLine(option) => (2, 0, 0, option),
+                Origin::Default => (3, 0, 0, ""),
+            }
+        }
+        key(self).cmp(&key(other))
+    }
+}
+
+impl PartialOrd for Origin {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Origin {
@@ -185,8 +207,7 @@ fn from_table(table: DeTable<'_>) -> Content {
             .into_iter()
             .map(|(key, value)| {
                 let span = value.span();
-                let entry =
-                    Entry { key_origin: Origin::span(key.span()), node: from_value(value.into_inner(), span) };
+                let entry = Entry { key_origin: Origin::span(key.span()), node: from_value(value.into_inner(), span) };
                 (key.into_inner().into_owned(), entry)
             })
             .collect(),

@@ -78,7 +78,9 @@ fn put(root: &mut Node, path: &[String], text: &str, origin: &Origin, faults: &m
             faults.add(origin, format!("the value {text} is not TOML; quote it for the shell, such as {example}"));
             return;
         }
-        None => Node { content: Content::Scalar(Value::from(text)), origin: origin.clone(), text: Some(text.to_owned()) },
+        None => {
+            Node { content: Content::Scalar(Value::from(text)), origin: origin.clone(), text: Some(text.to_owned()) }
+        }
     };
     if let Err(in_the_way) = root.set(path, node) {
         faults.add(origin, format!("{in_the_way} is not a table, it has no key '{}'", path.join(".")));

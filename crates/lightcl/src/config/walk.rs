@@ -85,9 +85,9 @@ impl<'a> Walker<'a> {
         }
         for key in form.required() {
             if !entries.contains_key(key) {
-                let is_table = form.property(key).is_some_and(|inner| {
-                    inner.forms().first().is_some_and(|form| form.json_type() == Some("object"))
-                });
+                let is_table = form
+                    .property(key)
+                    .is_some_and(|inner| inner.forms().first().is_some_and(|form| form.json_type() == Some("object")));
                 let message = match (path.is_empty(), is_table) {
                     (true, true) => format!("the section [{key}] is missing"),
                     (true, false) => format!("the key '{key}' is missing"),

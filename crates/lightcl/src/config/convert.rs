@@ -1,0 +1,199 @@
+//! From settings to what the parts take.
+
+use super::pipeline::Pipeline;
+use super::settings::{self, Feature, FileType, PredictionFormat, Settings};
+use crate::driver::CheckpointPolicy;
+use crate::source::{CsvOptions, FileKind, FileSourceConfig};
+use lightcl_boundary::{DetectorConfigs, ErrorConfig, EveryConfig, NewClassesConfig};
+use lightcl_core::{BoundaryDetector, Result};
+use lightcl_learner::{ActiveClasses, Backbone, FrozenNorm, LearnerConfig, MemoryConfig, Method, NamedWeights, Prefix};
+use lightcl_stream::OperatorConfig;
+use lightcl_stream::encode::{CategoryEncoding, DEFAULT_CATEGORY_SLOTS, EncoderConfig, FeatureConfig, FeatureKind};
+use std::path::Path;
+use std::time::Duration;
+
+impl From<FileType> for FileKind {
+    fn from(kind: FileType) -> Self {
+        match kind {
+            FileType::Arrow => FileKind::Arrow,
+            FileType::Parquet => FileKind::Parquet,
+            FileType::Csv => FileKind::Csv,
+            FileType::Jsonl => FileKind::Jsonl,
+        }
+    }
+}
+
+impl From<&Feature> for FeatureConfig {
+    fn from(feature: &Feature) -> Self {
+        let Feature::Table(table) = feature else { return FeatureConfig::auto(feature.column()) };
+        let kind = match table.kind {
+            settings::FeatureKind::Auto => FeatureKind::Auto,
+            settings::FeatureKind::Numeric => FeatureKind::Numeric,
+            settings::FeatureKind::Tensor => FeatureKind::Tensor,
+            settings::FeatureKind::Image => FeatureKind::Image,
+            settings::FeatureKind::Category => FeatureKind::Category {
+                encoding: match table.encoding.unwrap_or_default() {
+                    settings::CategoryEncoding::OneHot => CategoryEncoding::OneHot,
+                    settings::CategoryEncoding::Hash => CategoryEncoding::Hash,
+                },
+                size: table.size.unwrap_or(DEFAULT_CATEGORY_SLOTS),
+            },
+        };
+        FeatureConfig { column: table.column.clone(), kind, shape: table.shape.clone() }
+    }
+}
+
+impl Settings {
+    /// What the source takes.
+    pub fn source_config(&self) -> FileSourceConfig {
+        let settings::Source { kind, path, batch_rows, infer_rows, csv } = &self.source;
+        let settings::Csv { delimiter, quote, has_header } = *csv;
+        FileSourceConfig {
+            batch_rows: *batch_rows,
+            infer_rows: *infer_rows,
+            csv: CsvOptions { delimiter, quote, has_header },
+            ..FileSourceConfig::new((*kind).into(), path)
+        }
+    }
+
+    /// What the source of held-out samples takes, when there is one.
+    pub fn evaluation_config(&self) -> Option<FileSourceConfig> {
+        let evaluate = self.evaluate.as_ref()?;
+        let kind = evaluate.kind.unwrap_or(self.source.kind).into();
+        Some(FileSourceConfig { kind, path: evaluate.path.clone(), ..self.source_config() })
+    }
+
+    /// What the encoder takes.
+    pub fn encoder_config(&self) -> EncoderConfig {
+        let settings::Sample { features, label, task, weight, event_time, id, standardize, max_classes } = &self.sample;
+        EncoderConfig {
+            features: features.iter().map(FeatureConfig::from).collect(),
+            label: Some(label.clone()),
+            task: task.clone(),
+            weight: weight.clone(),
+            event_time: event_time.clone(),
+            id: id.clone(),
+            standardize: *standardize,
+            max_classes: *max_classes,
+        }
+    }
+
+    /// Settings of every detector.
+    pub fn detector_configs(&self) -> DetectorConfigs {
+        let settings::ErrorDetector { delta, minimum_rise, history_samples, min_task_samples } = self.boundary.error;
+        let settings::NewClassesDetector { settle_samples, confirm_samples, confirm_window } =
+            self.boundary.new_classes;
+        DetectorConfigs {
+            error: ErrorConfig { delta, minimum_rise, history_samples, min_task_samples },
+            new_classes: NewClassesConfig { settle_samples, confirm_samples, confirm_window },
+            every: self
+                .boundary
+                .every_samples
+                .map_or_else(EveryConfig::default, |every_samples| EveryConfig { every_samples }),
+        }
+    }
+
+    /// The detector named, or all of them as one.
+    ///
+    /// # Errors
+    /// Never for settings that were checked.
+    pub fn detector(&self) -> Result<Box<dyn BoundaryDetector>> {
+        lightcl_boundary::build(&self.boundary.detect, &self.detector_configs())
+    }
+
+    /// What the learner takes.
+    pub fn learner_config(&self) -> LearnerConfig {
+        let learner = &self.learner;
+        LearnerConfig {
+            method: match learner.method {
+                settings::Method::Lightcl => Method::Lightcl,
+                settings::Method::Sgd => Method::Sgd,
+            },
+            backbone: match learner.backbone {
+                settings::Backbone::Mlp => Backbone::Mlp { hidden: learner.hidden.clone(), frozen: learner.frozen },
+                settings::Backbone::Resnet18 => Backbone::Resnet18 { width: learner.width },
+            },
+            prefix: match learner.prefix {
+                settings::Prefix::FromScratch => Prefix::FromScratch,
+                settings::Prefix::Pretrained => Prefix::Pretrained,
+            },
+            frozen_norm: match learner.frozen_norm {
+                settings::FrozenNorm::Fixed => FrozenNorm::Fixed,
+                settings::FrozenNorm::Update => FrozenNorm::Update,
+            },
+            active_classes: match learner.active_classes {
+                settings::ActiveClasses::Task => ActiveClasses::Task,
+                settings::ActiveClasses::Seen => ActiveClasses::Seen,
+            },
+            learning_rate: learner.learning_rate,
+            momentum: learner.momentum,
+            batch_samples: learner.batch_samples,
+            passes: learner.passes,
+            seed: learner.seed,
+            memory: MemoryConfig {
+                samples: learner.memory.samples,
+                ratio: learner.memory.ratio,
+                beta: learner.memory.beta,
+            },
+            sparse: learner.sparse,
+            initial_classes: 0,
+        }
+    }
+
+    /// The weights to start from, when a file is named.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn weights(&self) -> Result<Option<NamedWeights>> {
+        let Some(file) = &self.learner.weights else { return Ok(None) };
+        let is_safetensors = Path::new(file).extension().is_some_and(|extension| extension == "safetensors");
+        let weights =
+            if is_safetensors { NamedWeights::from_safetensors(file) } else { NamedWeights::from_pytorch(file) }?;
+        Ok(Some(weights.with_names(self.learner.weight_names.clone())))
+    }
+
+    /// What the operator takes.
+    pub fn operator_config(&self, config_sha256: String) -> OperatorConfig {
+        let settings::Stability {
+            every_samples,
+            probe_samples,
+            probe_bytes,
+            prequential_window_samples,
+            prequential_fading,
+        } = self.stability;
+        OperatorConfig {
+            model_id: self.name.clone().unwrap_or_default(),
+            config_sha256,
+            seed: self.learner.seed,
+            batch_samples: self.learner.batch_samples,
+            window_samples: self.learner.window_samples,
+            rollback_windows: self.boundary.rollback_batches,
+            rollback_bytes: self.boundary.rollback_bytes,
+            probe_samples,
+            probe_bytes,
+            prequential_window_samples,
+            prequential_fading,
+            stability_every_samples: every_samples,
+            snapshot_every_samples: self.snapshot.every_samples,
+            snapshot_on_boundary: self.snapshot.on_boundary,
+            snapshot_at_end: self.snapshot.at_end,
+            emit_predictions: self.predictions.format != PredictionFormat::None,
+        }
+    }
+
+    /// When state is saved.
+    pub fn checkpoint_policy(&self) -> CheckpointPolicy {
+        let settings::Checkpoint { every_samples, every_seconds, .. } = self.checkpoint;
+        CheckpointPolicy { every_samples, every: (every_seconds > 0).then(|| Duration::from_secs(every_seconds)) }
+    }
+}
+
+impl Pipeline {
+    /// What the operator takes, with the hash of what decides the learning.
+    ///
+    /// # Errors
+    /// As [`Pipeline::effective`].
+    pub fn operator_config(&self) -> Result<OperatorConfig> {
+        Ok(self.settings.operator_config(self.config_sha256()?))
+    }
+}
