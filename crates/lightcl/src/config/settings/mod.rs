@@ -1,8 +1,8 @@
 //! A pipeline file as serde sees it: every key, its default and what it means.
 //!
 //! The comments on the fields are the descriptions in `schemas/pipeline.schema.json` and what `lightcl check` prints.
-//! What a key may hold is checked against that schema first ([`super::walk`]), so that a mistake is shown where it
-//! stands; what keys may hold together comes after ([`super::conflicts`]).
+//! What a key may hold is checked against that schema first (`super::walk`), so that a mistake is shown where it
+//! stands; what keys may hold together comes after (`super::conflicts`).
 
 mod boundary;
 mod learner;

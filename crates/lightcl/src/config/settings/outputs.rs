@@ -107,9 +107,9 @@ pub enum PredictionFormat {
     /// Not at all.
     #[default]
     None,
-    /// predictions/part-<epoch>.parquet, one file a commit.
+    /// `predictions/part-<epoch>.parquet`, one file a commit.
     Parquet,
-    /// predictions/part-<epoch>.arrow, one file a commit.
+    /// `predictions/part-<epoch>.arrow`, one file a commit.
     Arrow,
     /// predictions.jsonl.
     Jsonl,
