@@ -1,0 +1,147 @@
+//! Commands and their options.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Continual learning inside a data stream.
+///
+/// Reads labelled samples one after the other, predicts each before it learns from it, notices by itself when a new task
+/// begins, and keeps what it learnt before.
+#[derive(Debug, Parser)]
+#[command(name = "lightcl", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed at run time, 2 wrong usage or configuration, 130 interrupted.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline, or go on with one that was stopped.
+    Run(RunArgs),
+    /// Check a pipeline and explain every setting in force.
+    Check(CheckArgs),
+    /// Show what a snapshot or an output folder holds.
+    Inspect(InspectArgs),
+    /// Predict the labels of rows with a snapshot.
+    Score(ScoreArgs),
+    /// Print the completion script of a shell.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands into a folder.
+    Man(ManArgs),
+}
+
+/// `lightcl run`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Run the same command again to go on after a stop of any kind. Progress goes to standard error, \
+                        the summary last to standard output."
+)]
+pub struct RunArgs {
+    /// The pipeline file (TOML).
+    #[arg(value_name = "PIPELINE")]
+    pub pipeline: PathBuf,
+    /// Set one key, such as learner.seed=3; comes over the file and the environment (LIGHTCL__LEARNER__SEED=3).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The output folder; short for --set output.dir=DIR.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<String>,
+    /// Remove what earlier runs wrote into the output folder and start over.
+    #[arg(long)]
+    pub fresh: bool,
+    /// Print the summary as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `lightcl check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The pipeline file (TOML).
+    #[arg(value_name = "PIPELINE")]
+    pub pipeline: PathBuf,
+    /// Set one key, as for run.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `lightcl inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A snapshot (its folder or its manifest) or an output folder.
+    #[arg(value_name = "SNAPSHOT_OR_DIR")]
+    pub path: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lightcl score`.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// A snapshot: its folder or its manifest.
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshot: PathBuf,
+    /// Rows to score: a file, a glob, a folder, or - for standard input.
+    #[arg(value_name = "INPUT")]
+    pub input: String,
+    /// Where predictions go; standard output when it is left out.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How the input is encoded; told by its name when it is left out.
+    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    pub kind: Option<InputType>,
+    /// How predictions are written; told by the output's name when it is left out, jsonl on standard output.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub format: Option<ScoreFormat>,
+}
+
+/// How the input of `score` is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InputType {
+    /// Arrow IPC, file or stream format.
+    Arrow,
+    /// Parquet.
+    Parquet,
+    /// Comma-separated values with a header.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// How `score` writes predictions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScoreFormat {
+    /// One JSON object a line.
+    Jsonl,
+    /// Parquet.
+    Parquet,
+    /// Arrow IPC file.
+    Arrow,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+/// `lightcl completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "For bash: lightcl completions bash > ~/.local/share/bash-completion/completions/lightcl")]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+/// `lightcl man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Folder for the pages of all commands.
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}

@@ -1,0 +1,190 @@
+//! `lightcl run`.
+
+use crate::assembly::assemble;
+use crate::config::{Overrides, Pipeline, difference};
+use crate::driver::{Finished, Progress, Run};
+use crate::sink::{FolderOptions, FolderSink, latest_checkpoint};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use lightcl_core::{Error, Output, Result};
+use serde_json::{Value, json};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What `lightcl run` takes.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// Set a key, over the file and the environment: learner.seed=3.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Folder for outputs and state.
+    #[arg(long, value_name = "DIR")]
+    out: Option<String>,
+    /// Remove what earlier runs left in the output folder and start over.
+    #[arg(long)]
+    fresh: bool,
+    /// Print the summary as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+    /// Show no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+pub(super) fn run(arguments: &RunArgs) -> Result<()> {
+    let overrides = Overrides::from_process(&arguments.set, arguments.out.as_deref())?;
+    let pipeline = Pipeline::load(&arguments.pipeline, &overrides)?;
+    let folder = pipeline.output_dir();
+    let configuration = pipeline.learning_part()?;
+    if !arguments.fresh {
+        refuse_another_configuration(folder, &configuration)?;
+    }
+    let (source, operator) = assemble(&pipeline)?;
+    let settings = pipeline.settings();
+    let options = FolderOptions {
+        predictions: settings.predictions.format,
+        keep: settings.checkpoint.keep,
+        fresh: arguments.fresh,
+        configuration,
+    };
+    let sink = FolderSink::open(folder, options)?;
+    let stop = stop_on_signals()?;
+    let run = Run {
+        source,
+        operator,
+        sink: Box::new(sink),
+        checkpoints: settings.checkpoint_policy(),
+        slice_rows: settings.learner.window_samples,
+        stop,
+    };
+    let mut shown = Shown::new(arguments.quiet);
+    let finished = run.drive(&mut |progress, outputs| shown.show(progress, outputs))?;
+    shown.bar.finish_and_clear();
+    let summary = summary(&finished)?;
+    std::fs::write(folder.join("summary.json"), format!("{summary:#}\n")).map_err(|error| {
+        Error::external("cannot write the summary").with("folder", folder.display()).caused_by(error)
+    })?;
+    if arguments.json {
+        println!("{summary}");
+    } else {
+        print_summary(&summary, &finished);
+    }
+    Ok(())
+}
+
+fn refuse_another_configuration(folder: &std::path::Path, new: &Value) -> Result<()> {
+    let Some(checkpoint) = latest_checkpoint(folder)? else { return Ok(()) };
+    let changes = difference(&checkpoint.header.configuration, new);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    Err(Error::user(format!(
+        "the run in {} was started with another configuration; go back to it, choose another --out, or start over with \
+         --fresh:\n  {}",
+        folder.display(),
+        changes.join("\n  ")
+    )))
+}
+
+/// The first SIGINT or SIGTERM asks for a clean stop, the second ends the process with 130.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let registered = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)));
+        registered.map_err(|error| Error::external("cannot wait for signals").caused_by(error))?;
+    }
+    Ok(stop)
+}
+
+/// Progress: a bar on a terminal, else a line for what happens.
+struct Shown {
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Shown {
+    fn new(quiet: bool) -> Self {
+        let bar = if quiet || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new(0) };
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} samples  {per_sec}  ETA {eta}  {msg}") {
+            bar.set_style(style);
+        }
+        Shown { bar, quiet }
+    }
+
+    fn show(&mut self, progress: &Progress, outputs: &[Output]) {
+        self.bar.set_length(progress.total.unwrap_or(progress.samples));
+        self.bar.set_position(progress.samples);
+        let accuracy = progress.accuracy.map_or_else(String::new, |accuracy| format!("  accuracy {accuracy:.3}"));
+        self.bar.set_message(format!("task {}{accuracy}", progress.task));
+        if self.quiet {
+            return;
+        }
+        for output in outputs {
+            if let Output::Boundary(event) = output {
+                let why: Vec<_> = event.evidence.iter().map(|e| format!("{}: {}", e.detector, e.message)).collect();
+                let line = format!("task {} begins at sample {} ({})", event.task, event.at, why.join("; "));
+                if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
+            }
+        }
+    }
+}
+
+/// The operator's summary with speed, memory and how the run ended.
+fn summary(finished: &Finished) -> Result<Value> {
+    let mut summary = serde_json::to_value(finished.operator.summary()?)
+        .map_err(|error| Error::internal("the summary has no JSON form").caused_by(error))?;
+    let seconds = finished.elapsed.as_secs_f64();
+    summary["samples_per_second"] = json!(finished.rows_read as f64 / seconds.max(1e-9));
+    summary["seconds"] = json!(seconds);
+    summary["peak_memory_bytes"] = json!(peak_memory_bytes());
+    summary["resumed_at"] = json!(finished.resumed_at);
+    summary["stopped"] = json!(finished.stopped);
+    Ok(summary)
+}
+
+/// The process's peak resident bytes, where the system tells them (Linux: `VmHWM`).
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+fn print_summary(summary: &Value, finished: &Finished) {
+    if finished.stopped {
+        println!("stopped at sample {}; run the same command again to go on", summary["samples"]);
+    }
+    let keys = [
+        "samples",
+        "rejected",
+        "tasks",
+        "boundaries",
+        "prequential_accuracy",
+        "kappa",
+        "no_change_accuracy",
+        "majority_accuracy",
+        "accuracy_source",
+        "task_il",
+        "class_il",
+        "plasticity",
+        "stability",
+        "forgetting",
+        "samples_per_second",
+        "peak_memory_bytes",
+        "snapshots",
+        "state_sha256",
+    ];
+    for key in keys {
+        let text = match &summary[key] {
+            Value::Null => "-".to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Number(number) if number.is_f64() => format!("{:.4}", number.as_f64().unwrap_or(f64::NAN)),
+            other => other.to_string(),
+        };
+        println!("{key:22} {text}");
+    }
+}
