@@ -1,5 +1,6 @@
 //! Bad rows and broken inputs, as a user meets them: rows go to the dead letters and the stream goes on; inputs that
 //! are broken as a whole stop with a clear error and keep what was committed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -124,7 +125,9 @@ fn a_huge_feature_turns_no_weight_into_nan_and_its_batch_is_kept_and_counted() {
 #[test]
 fn an_input_of_no_rows_and_one_of_bad_rows_only_end_well() {
     let folder = tempdir().unwrap();
-    for (name, text, samples) in [("none", csv(0, &BTreeMap::new()), 0), ("bad", "x,y,label\nNaN,1,0\nNaN,2,1\n".to_owned(), 2)] {
+    for (name, text, samples) in
+        [("none", csv(0, &BTreeMap::new()), 0), ("bad", "x,y,label\nNaN,1,0\nNaN,2,1\n".to_owned(), 2)]
+    {
         let data = folder.path().join(format!("{name}.csv"));
         fs::write(&data, text).unwrap();
         let summary = run(pipeline(&folder, "csv", &data, ""), &folder.path().join(name), &[]);

@@ -1,4 +1,5 @@
 //! The plug is pulled: a run that is killed anywhere and resumed ends with the bytes of one that was not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What the end-to-end tests share: running the program as a user would, from the top of the repository.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test program uses its own part of it")]
 
 use serde_json::Value;

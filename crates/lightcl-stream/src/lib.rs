@@ -21,3 +21,4 @@ pub use config::OperatorConfig;
 pub use operator::{LearnerFactory, Operator};
 pub use prequential::Prequential;
 pub use report::Summary;
+pub use scoring::predict;

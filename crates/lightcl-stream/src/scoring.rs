@@ -48,6 +48,21 @@ pub(crate) fn score_row(logits: &Logits, row: usize, label: ClassId) -> RowScore
     }
 }
 
+/// The best class of one row and its softmax probability, as the operator's predictions give them; none before any class
+/// is known, no probability where a logit is not finite.
+///
+/// ```
+/// use lightcl_core::Logits;
+///
+/// let logits = Logits { classes: 2, values: vec![0.0, 0.0, 1.0, 1e9] };
+/// assert_eq!(lightcl_stream::predict(&logits, 0), (Some(0), Some(0.5)));
+/// assert_eq!(lightcl_stream::predict(&logits, 1), (Some(1), Some(1.0)));
+/// ```
+pub fn predict(logits: &Logits, row: usize) -> (Option<ClassId>, Option<f32>) {
+    let RowScore { predicted, probability, .. } = score_row(logits, row, ClassId::MAX);
+    (predicted, probability)
+}
+
 impl Operator {
     pub(crate) fn prediction(&self, rows: &Samples, row: usize, score: &RowScore) -> Prediction {
         let meta = &rows.meta[row];

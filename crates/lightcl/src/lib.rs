@@ -1,7 +1,10 @@
-//! Continual learning inside a data stream: configuration, file sources, and the driver that runs an operator between a source and a
-//! sink.
+//! Continual learning inside a data stream: configuration, sources, the output folder, and the driver that runs an
+//! operator between them; the command-line program is a thin layer over this.
 
+pub mod assembly;
+pub mod cli;
 pub mod config;
 pub mod driver;
 pub mod meters;
+pub mod sink;
 pub mod source;

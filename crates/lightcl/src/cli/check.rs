@@ -64,19 +64,19 @@ fn input(pipeline: &Pipeline, text: &mut String) -> Result<()> {
     let source = open(pipeline, "source.path", config)?;
     let schema = source.schema();
     let _ = writeln!(text, "# source: {}columns {}", rows_in_words(source.as_ref()), columns_in_words(&schema));
-    let encoder = Encoder::new(settings.encoder_config(), &schema).map_err(|error| pipeline.point_at_column(error))?;
+    let encoder = Encoder::new(settings.encoder_config(), &schema).map_err(|error| pipeline.locate_column(error))?;
     if let Some(config) = settings.evaluation_config() {
         let held_out = open(pipeline, "evaluate.path", config)?;
         Encoder::new(settings.encoder_config(), &held_out.schema())
-            .map_err(|error| pipeline.point_at("evaluate.path", error))?;
+            .map_err(|error| pipeline.locate(error, "evaluate.path"))?;
         let _ = writeln!(text, "# held out: {}all columns are there", rows_in_words(held_out.as_ref()));
     }
-    let weights = settings.weights().map_err(|error| pipeline.point_at("learner.weights", error))?;
+    let weights = settings.weights().map_err(|error| pipeline.locate(error, "learner.weights"))?;
     match encoder.shape() {
         Some(shape) => {
             let at = if weights.is_some() { "learner.weights" } else { "learner.backbone" };
             LightClLearner::new(settings.learner_config(), shape, weights.as_ref())
-                .map_err(|error| pipeline.point_at(at, error))?;
+                .map_err(|error| pipeline.locate(error, at))?;
             let _ = writeln!(text, "# a sample: {} numbers, shape {shape:?}", shape.iter().product::<usize>());
         }
         None => text.push_str("# a sample: its shape is known after the first row\n"),
@@ -85,7 +85,7 @@ fn input(pipeline: &Pipeline, text: &mut String) -> Result<()> {
 }
 
 fn open(pipeline: &Pipeline, setting: &str, config: FileSourceConfig) -> Result<Box<dyn Source>> {
-    source::open(config).map_err(|error| pipeline.point_at(setting, error))
+    source::open(config).map_err(|error| pipeline.locate(error, setting))
 }
 
 fn rows_in_words(source: &dyn Source) -> String {

@@ -1,41 +1,24 @@
 //! `lightcl run`.
 
+use super::{RunArgs, print};
 use crate::assembly::assemble;
 use crate::config::{Overrides, Pipeline, difference};
 use crate::driver::{Finished, Progress, Run};
 use crate::sink::{FolderOptions, FolderSink, latest_checkpoint};
-use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use lightcl_core::{Error, Output, Result};
 use serde_json::{Value, json};
+use std::fmt::Write;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// What `lightcl run` takes.
-#[derive(Debug, Args)]
-pub(super) struct RunArgs {
-    /// The pipeline file.
-    pipeline: PathBuf,
-    /// Set a key, over the file and the environment: learner.seed=3.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Folder for outputs and state.
-    #[arg(long, value_name = "DIR")]
-    out: Option<String>,
-    /// Remove what earlier runs left in the output folder and start over.
-    #[arg(long)]
-    fresh: bool,
-    /// Print the summary as one JSON object on the last line.
-    #[arg(long)]
-    json: bool,
-    /// Show no progress.
-    #[arg(long)]
-    quiet: bool,
-}
-
-pub(super) fn run(arguments: &RunArgs) -> Result<()> {
+/// Runs a pipeline, or goes on with one that was stopped.
+///
+/// # Errors
+/// When the configuration is wrong, differs from that of the run to go on with, or the run fails.
+pub fn run(arguments: &RunArgs) -> Result<()> {
     let overrides = Overrides::from_process(&arguments.set, arguments.out.as_deref())?;
     let pipeline = Pipeline::load(&arguments.pipeline, &overrides)?;
     let folder = pipeline.output_dir();
@@ -68,15 +51,10 @@ pub(super) fn run(arguments: &RunArgs) -> Result<()> {
     std::fs::write(folder.join("summary.json"), format!("{summary:#}\n")).map_err(|error| {
         Error::external("cannot write the summary").with("folder", folder.display()).caused_by(error)
     })?;
-    if arguments.json {
-        println!("{summary}");
-    } else {
-        print_summary(&summary, &finished);
-    }
-    Ok(())
+    print(&if arguments.json { format!("{summary}\n") } else { summary_in_words(&summary, &finished) })
 }
 
-fn refuse_another_configuration(folder: &std::path::Path, new: &Value) -> Result<()> {
+fn refuse_another_configuration(folder: &Path, new: &Value) -> Result<()> {
     let Some(checkpoint) = latest_checkpoint(folder)? else { return Ok(()) };
     let changes = difference(&checkpoint.header.configuration, new);
     if changes.is_empty() {
@@ -154,9 +132,10 @@ fn peak_memory_bytes() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-fn print_summary(summary: &Value, finished: &Finished) {
+fn summary_in_words(summary: &Value, finished: &Finished) -> String {
+    let mut text = String::new();
     if finished.stopped {
-        println!("stopped at sample {}; run the same command again to go on", summary["samples"]);
+        let _ = writeln!(text, "stopped at sample {}; run the same command again to go on", summary["samples"]);
     }
     let keys = [
         "samples",
@@ -179,12 +158,14 @@ fn print_summary(summary: &Value, finished: &Finished) {
         "state_sha256",
     ];
     for key in keys {
-        let text = match &summary[key] {
+        let value = match &summary[key] {
             Value::Null => "-".to_owned(),
             Value::String(text) => text.clone(),
             Value::Number(number) if number.is_f64() => format!("{:.4}", number.as_f64().unwrap_or(f64::NAN)),
             other => other.to_string(),
         };
-        println!("{key:22} {text}");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{key:22} {value}");
     }
+    text
 }

@@ -48,7 +48,7 @@ pub(super) fn check(settings: &Settings, said: &Node, faults: &mut Faults) {
 }
 
 /// Where a key was given, or else the nearest table around it.
-fn place(said: &Node, path: &str) -> Origin {
+pub(super) fn place(said: &Node, path: &str) -> Origin {
     let mut path: Vec<&str> = path.split('.').collect();
     while !path.is_empty() {
         if let Some(node) = said.find(&path) {

@@ -136,7 +136,7 @@ impl Settings {
                 beta: learner.memory.beta,
             },
             sparse: learner.sparse,
-            initial_classes: 0,
+            initial_classes: learner.initial_classes,
         }
     }
 

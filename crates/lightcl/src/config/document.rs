@@ -2,16 +2,20 @@
 
 use super::faults::{Fault, Faults};
 use serde_json::Value;
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 /// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// The file: these bytes of it.
-    File(Range<usize>),
+    /// The file: its bytes from `start` to before `end`.
+    File {
+        /// The first byte.
+        start: usize,
+        /// The byte after the last.
+        end: usize,
+    },
     /// An environment variable of this name.
     Environment(String),
     /// The command line: the option as it was given.
@@ -20,30 +24,9 @@ pub enum Origin {
     Default,
 }
 
-/// Mistakes are shown in this order: by their place in the file first, then those of overrides.
-impl Ord for Origin {
-    fn cmp(&self, other: &Self) -> Ordering {
-        fn key(origin: &Origin) -> (u8, usize, usize, &str) {
-            match origin {
-                Origin::File(span) => (0, span.start, span.end, ""),
-                Origin::Environment(name) => (1, 0, 0, name),
-                Origin::CommandLine(option) => (2, 0, 0, option),
-                Origin::Default => (3, 0, 0, ""),
-            }
-        }
-        key(self).cmp(&key(other))
-    }
-}
-
-impl PartialOrd for Origin {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 impl Origin {
     fn span(span: Range<usize>) -> Self {
-        Origin::File(span)
+        Origin::File { start: span.start, end: span.end }
     }
 }
 
@@ -254,8 +237,8 @@ mod tests {
         let text = "name = \"x\"\n[learner]\nhidden = [1, 2]\n";
         let root = parse(text).unwrap();
         let second = root.find(&["learner", "hidden", "1"]).unwrap();
-        let Origin::File(span) = &second.origin else { panic!("{second:?}") };
-        assert_eq!(&text[span.clone()], "2");
+        let Origin::File { start, end } = second.origin else { panic!("{second:?}") };
+        assert_eq!(&text[start..end], "2");
         assert!(second.is("integer") && second.is("number") && !second.is("string"));
         assert!(root.find(&["learner", "hidden", "2"]).is_none());
     }

@@ -63,13 +63,13 @@ fn show(shown: &mut String, fault: &Fault, file: &str, text: &str) {
     let message = &fault.message;
     // Writing to a String cannot fail.
     let _ = match &fault.origin {
-        Origin::File(span) => {
-            let place = Place::of(text, span.start);
+        Origin::File { start, end } => {
+            let place = Place::of(text, *start);
             let number = place.line.to_string();
             let margin = " ".repeat(number.len());
             // A mark never runs past the end of its line.
             let room = place.content.chars().count().saturating_sub(place.column - 1).max(1);
-            let marked = text.get(span.clone()).map_or(1, |marked| marked.chars().count());
+            let marked = text.get(*start..*end).map_or(1, |marked| marked.chars().count());
             let mark = "^".repeat(marked.clamp(1, room));
             let indent: String =
                 place.content.chars().take(place.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
@@ -116,7 +116,7 @@ mod tests {
     fn a_mistake_is_shown_under_its_line() {
         let text = "a = 1\n\tbß = 22\n";
         let start = text.find("22").unwrap();
-        let faults = Faults::from_iter([Fault::new(Origin::File(start..start + 2), "too large")]);
+        let faults = Faults::from_iter([Fault::new(Origin::File { start, end: start + 2 }, "too large")]);
         let error = faults.into_error("p.toml", text);
         assert_eq!(error.message(), "p.toml:2:7: too large\n   |\n 2 | \tbß = 22\n   | \t     ^^");
     }
@@ -125,8 +125,8 @@ mod tests {
     fn mistakes_are_counted_and_come_in_order_of_the_file() {
         let faults = Faults::from_iter([
             Fault::new(Origin::CommandLine("--set a=1".to_owned()), "third"),
-            Fault::new(Origin::File(4..5), "second"),
-            Fault::new(Origin::File(0..1), "first"),
+            Fault::new(Origin::File { start: 4, end: 5 }, "second"),
+            Fault::new(Origin::File { start: 0, end: 1 }, "first"),
         ]);
         let message = faults.into_error("p.toml", "a = b").message().to_owned();
         assert!(message.starts_with("3 mistakes"), "{message}");

@@ -2,11 +2,11 @@
 
 use super::conflicts;
 use super::document::{self, Node, Origin};
-use super::faults::{Faults, Place};
+use super::faults::{Fault, Faults, Place};
 use super::overrides::Overrides;
 use super::settings::{Settings, pipeline_schema};
 use super::walk::walk;
-use lightcl_core::{Error, Result, state};
+use lightcl_core::{Error, ErrorKind, Result, state};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -136,13 +136,57 @@ impl Pipeline {
         Ok(state::sha256_hex(text.as_bytes()))
     }
 
-    /// Adds where in the file, the environment or the command line the setting at `path` (`source.path`) was given, to
-    /// an error about what it names.
+    /// Shows an error about what a setting names (`source.path`, a column) where that setting stands. Errors that are not
+    /// the user's stay as they are.
     #[must_use]
     pub fn locate(&self, error: Error, path: &str) -> Error {
-        match self.said_at(path) {
-            Origin::Default => error.with("setting", path),
-            _ => error.with("setting", format!("{path}, {}", self.origin_in_words(path))),
+        if error.kind() != ErrorKind::User {
+            return error;
+        }
+        let origin = conflicts::place(&self.said, path);
+        if origin == Origin::Default {
+            return error;
+        }
+        let faults = Faults::from_iter([Fault::new(origin, error.message())]);
+        let mut pointed = faults.into_error(&self.file, &self.text);
+        for (key, value) in error.context() {
+            pointed = pointed.with(key, value);
+        }
+        let mut causes = Vec::new();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            causes.push(inner.to_string());
+            cause = inner.source();
+        }
+        if causes.is_empty() { pointed } else { pointed.caused_by(causes.join(": ")) }
+    }
+
+    /// As [`Pipeline::locate`], for an error about one of the columns under `[sample]`.
+    #[must_use]
+    pub fn locate_column(&self, error: Error) -> Error {
+        let sample = &self.settings.sample;
+        let features = sample
+            .features
+            .iter()
+            .enumerate()
+            .map(|(index, feature)| ("feature", format!("sample.features.{index}"), feature.column()));
+        let others = [
+            ("label", "sample.label", Some(&sample.label)),
+            // Where sample.task was not given, its short form was.
+            ("task", "sample.task", sample.task.as_ref().filter(|_| self.settings.boundary.task_column.is_none())),
+            ("task", "boundary.task_column", self.settings.boundary.task_column.as_ref()),
+            ("weight", "sample.weight", sample.weight.as_ref()),
+            ("event time", "sample.event_time", sample.event_time.as_ref()),
+            ("id", "sample.id", sample.id.as_ref()),
+        ];
+        let others =
+            others.into_iter().filter_map(|(role, path, column)| Some((role, path.to_owned(), column?.as_str())));
+        let found = features
+            .chain(others)
+            .find(|(role, _, column)| error.message().contains(&format!("{role} column '{column}'")));
+        match found {
+            Some((_, path, _)) => self.locate(error, &path),
+            None => self.locate(error, "sample"),
         }
     }
 
@@ -150,7 +194,7 @@ impl Pipeline {
     pub fn origin_in_words(&self, path: &str) -> String {
         match self.said_at(path) {
             Origin::Default => "default".to_owned(),
-            Origin::File(span) => format!("{}:{}", self.file, Place::of(&self.text, span.start).line),
+            Origin::File { start, .. } => format!("line {}", Place::of(&self.text, *start).line),
             Origin::Environment(name) => name.clone(),
             Origin::CommandLine(option) => option.split(['=', ' ']).next().unwrap_or(option).to_owned(),
         }

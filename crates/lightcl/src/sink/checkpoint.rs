@@ -159,8 +159,11 @@ pub fn latest_checkpoint(output: &Path) -> Result<Option<Checkpoint>> {
     Ok(newest_whole(output)?.0)
 }
 
+/// A checkpoint that cannot be read, and why.
+pub(super) type Damaged = (PathBuf, Error);
+
 /// As [`latest_checkpoint`], with the damaged files that are newer.
-pub(super) fn newest_whole(output: &Path) -> Result<(Option<Checkpoint>, Vec<(PathBuf, Error)>)> {
+pub(super) fn newest_whole(output: &Path) -> Result<(Option<Checkpoint>, Vec<Damaged>)> {
     let mut damaged = Vec::new();
     for path in checkpoint_files(output)? {
         let bytes = match fs::read(&path) {

@@ -1,25 +1,22 @@
 //! One source over several files, or over an input that cannot seek.
 
+use super::columns::{common_schema, same_columns, under_schema};
 use super::csv::{CsvColumns, CsvReader};
-use super::ipc::IpcFileReader;
 use super::ipc_stream::IpcStreamReader;
 use super::jsonl::{JsonFields, JsonReader};
-use super::parquet::ParquetReader;
+use super::opening::{
+    SNIFFED_BYTES, check_arrow, check_text, look_into, open_arrow, open_parquet, open_text, read_start,
+};
 use super::paths::{self, InputFile, STANDARD_INPUT};
-use super::reader::{RowReader, unreadable, wrong_format};
-use super::sniff::{self, ARROW_CONTINUATION, ARROW_MAGIC, PARQUET_MAGIC};
+use super::reader::RowReader;
+use super::sniff::ARROW_MAGIC;
 use super::text::{Recorder, replay};
 use super::{FileKind, FileSourceConfig};
-use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use lightcl_core::{Error, PositionedBatch, Positions, Result, Source};
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Bytes looked at to tell formats apart.
-const SNIFFED_BYTES: usize = 64;
 
 /// One file, a partition of the source.
 struct Partition {
@@ -99,8 +96,9 @@ impl FileSource {
                 let start = read_start(&name, input.as_mut(), SNIFFED_BYTES)?;
                 let magic = start.starts_with(ARROW_MAGIC);
                 check_arrow(&name, &start)?;
-                // A file is a stream behind eight bytes of magic and padding, with an index after its end.
-                let skipped = if magic { start.len().min(8) } else { 0 };
+                // A file is a stream behind magic and padding (8 bytes or 64, by its writer), with an index after its end.
+                let padding = start.iter().skip(ARROW_MAGIC.len()).take_while(|byte| **byte == 0).count();
+                let skipped = if magic { ARROW_MAGIC.len() + padding } else { 0 };
                 let input = replay(start[skipped..].to_vec(), input);
                 let reader = IpcStreamReader::open(&name, input, config.batch_rows)?;
                 (common_schema(&reader.schema()), Box::new(reader))
@@ -234,119 +232,4 @@ fn beyond_end(name: &str, wanted: u64, rows: u64) -> Error {
          --fresh"
     ))
     .with("file", name)
-}
-
-/// Reads up to `length` bytes.
-fn read_start(name: &str, input: &mut (dyn Read + Send), length: usize) -> Result<Vec<u8>> {
-    let mut start = Vec::new();
-    input.take(length as u64).read_to_end(&mut start).map_err(|error| unreadable(name, error))?;
-    Ok(start)
-}
-
-/// Opens a file and gives its first bytes; it stands at its start again.
-fn open_sniffed(file: &InputFile) -> Result<(File, Vec<u8>)> {
-    let mut opened = paths::open_file(file)?;
-    let start = read_start(&file.name, &mut opened, SNIFFED_BYTES)?;
-    opened.seek(SeekFrom::Start(0)).map_err(|error| unreadable(&file.name, error))?;
-    Ok((opened, start))
-}
-
-fn check_arrow(name: &str, start: &[u8]) -> Result<()> {
-    // Streams from before Arrow 0.15 begin with the length of the first message.
-    let legacy = start.len() >= 8
-        && sniff::binary_format(start).is_none()
-        && start[..4].first_chunk::<4>().is_some_and(|size| (1..1 << 24).contains(&i32::from_le_bytes(*size)))
-        && start[3] == 0;
-    if start.starts_with(ARROW_MAGIC) || start.starts_with(ARROW_CONTINUATION) || legacy {
-        return Ok(());
-    }
-    if start.len() < 8 && (ARROW_MAGIC.starts_with(start) || ARROW_CONTINUATION.starts_with(start)) {
-        return Err(super::reader::damaged(name, "it ends before its schema"));
-    }
-    Err(wrong_format(name, "Arrow IPC", sniff::describe(start)))
-}
-
-/// CSV and JSON lines are text; a file that is clearly something else is refused.
-fn check_text(name: &str, start: &[u8]) -> Result<()> {
-    match sniff::binary_format(start) {
-        Some(found) => Err(wrong_format(name, "text", found)),
-        None => Ok(()),
-    }
-}
-
-fn open_text(file: &InputFile) -> Result<Box<dyn Read + Send>> {
-    let (opened, start) = open_sniffed(file)?;
-    check_text(&file.name, &start)?;
-    Ok(Box::new(opened))
-}
-
-fn open_parquet(config: &FileSourceConfig, file: &InputFile) -> Result<ParquetReader> {
-    let (opened, start) = open_sniffed(file)?;
-    if !start.is_empty() && !start.starts_with(PARQUET_MAGIC) && !PARQUET_MAGIC.starts_with(&start) {
-        return Err(wrong_format(&file.name, "Parquet", sniff::describe(&start)));
-    }
-    ParquetReader::open(&file.name, opened, config.batch_rows)
-}
-
-/// The reader of an Arrow file, its columns and, for the file format, its rows.
-fn open_arrow(config: &FileSourceConfig, file: &InputFile) -> Result<(Box<dyn RowReader>, SchemaRef, Option<u64>)> {
-    let (opened, start) = open_sniffed(file)?;
-    check_arrow(&file.name, &start)?;
-    if start.starts_with(ARROW_MAGIC) {
-        let reader = IpcFileReader::open(&file.name, opened, config.batch_rows)?;
-        let (schema, rows) = (reader.schema(), reader.rows());
-        return Ok((Box::new(reader), schema, Some(rows)));
-    }
-    let input = Box::new(BufReader::with_capacity(1 << 20, opened));
-    let reader = IpcStreamReader::open(&file.name, input, config.batch_rows)?;
-    let schema = reader.schema();
-    Ok((Box::new(reader), schema, None))
-}
-
-/// The columns of a file, and its rows where its format tells.
-fn look_into(config: &FileSourceConfig, file: &InputFile) -> Result<(SchemaRef, Option<u64>)> {
-    if config.kind == FileKind::Parquet {
-        let reader = open_parquet(config, file)?;
-        return Ok((reader.schema(), Some(reader.rows())));
-    }
-    let (_, schema, rows) = open_arrow(config, file)?;
-    Ok((schema, rows))
-}
-
-/// Columns are nullable, whatever the first file says: another may have nulls.
-fn common_schema(schema: &Schema) -> SchemaRef {
-    let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
-}
-
-fn same_columns(first: &Schema, first_name: &str, found: &Schema, name: &str) -> Result<()> {
-    let (expected, fields) = (first.fields(), found.fields());
-    let same = |(left, right): &(&Arc<Field>, &Arc<Field>)| {
-        left.name() == right.name() && left.data_type() == right.data_type()
-    };
-    let number = expected.iter().zip(fields).take_while(same).count();
-    if number == expected.len() && number == fields.len() {
-        return Ok(());
-    }
-    let shown = |schema: &Schema| {
-        let field = schema.fields().get(number);
-        field.map_or("missing".to_owned(), |field| format!("'{}' of type {}", field.name(), field.data_type()))
-    };
-    Err(Error::user(format!(
-        "the columns of '{name}' are not those of '{first_name}': column {} is {}, expected {}",
-        number + 1,
-        shown(found),
-        shown(first)
-    ))
-    .with("file", name))
-}
-
-/// The same columns under the schema of the source.
-fn under_schema(schema: &SchemaRef, batch: RecordBatch) -> Result<RecordBatch> {
-    if Arc::ptr_eq(schema, batch.schema_ref()) {
-        return Ok(batch);
-    }
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)
-        .map_err(|error| Error::internal("a batch does not fit the schema of its file").caused_by(error))
 }

@@ -20,6 +20,7 @@
 //! # Ok::<(), lightcl_core::Error>(())
 //! ```
 
+mod columns;
 mod csv;
 mod csv_types;
 mod file_source;
@@ -29,6 +30,7 @@ mod ipc_stream;
 mod json_columns;
 mod json_types;
 mod jsonl;
+mod opening;
 mod parquet;
 mod paths;
 mod reader;

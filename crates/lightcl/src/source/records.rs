@@ -113,7 +113,7 @@ impl<R: Read> Records<R> {
             if self.discarding {
                 self.drop_scanned();
             } else if self.scanned - self.start > self.limit {
-                match self.quoted_break {
+                match self.quoted_break.filter(|_| self.state == State::InQuotes) {
                     Some(end) => return Ok(Some(self.take(end, end + 1, Some(UNCLOSED)))),
                     None => self.discarding = true,
                 }
@@ -135,16 +135,19 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Scans what is there; gives the place of the record's terminator.
+    /// Scans what is there, but not beyond the limit: what becomes of a long record must not depend on how much of it was
+    /// read at once. Gives the place of the record's terminator.
     fn scan(&mut self) -> Option<usize> {
+        let limit = if self.discarding { usize::MAX } else { self.start.saturating_add(self.limit).saturating_add(1) };
+        let stop = self.buffer.len().min(limit);
         let Some(Quoting { delimiter, quote }) = self.quoting.filter(|_| !self.discarding) else {
-            let found = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n');
+            let found = self.buffer[self.scanned..stop].iter().position(|byte| *byte == b'\n');
             let end = found.map(|at| self.scanned + at);
-            self.scanned = end.unwrap_or(self.buffer.len());
+            self.scanned = end.unwrap_or(stop);
             return end;
         };
         let mut state = self.state;
-        for (at, &byte) in self.buffer.iter().enumerate().skip(self.scanned) {
+        for (at, &byte) in self.buffer.iter().enumerate().take(stop).skip(self.scanned) {
             state = match state {
                 State::InQuotes if byte == quote => State::QuoteInQuotes,
                 State::InQuotes => {
@@ -162,7 +165,7 @@ impl<R: Read> Records<R> {
                 _ => State::InCell,
             };
         }
-        (self.state, self.scanned) = (state, self.buffer.len());
+        (self.state, self.scanned) = (state, stop);
         None
     }
 
@@ -270,6 +273,7 @@ mod tests {
         let expected = [("a", 1, false), ("\"b", 2, true), ("c", 3, false), ("d", 4, false)];
         check("a\n\"b\nc\nd\n", true, 99, &expected);
         check("a\n\"b\nc\nd", true, 4, &expected);
+        check("\"a\nb\",cccc\nd\n", true, 6, &[("\"a\nb\",cccc", 1, true), ("d", 3, false)]);
         check("a\n\"b", true, 99, &[("a", 1, false), ("\"b", 2, true)]);
     }
 

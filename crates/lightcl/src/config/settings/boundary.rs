@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Boundary {
-    /// Names of detectors; the first that fires decides. Empty: the whole stream is one task.
+    /// Names of detectors, of which the first that fires decides; with none the whole stream is one task.
     #[schemars(schema_with = "detector_names")]
     pub detect: Vec<String>,
     /// Short for sample.task = ".." and the detector task_column.
@@ -18,14 +18,14 @@ pub struct Boundary {
     /// Samples in a task; adds the detector every.
     #[schemars(range(min = 1))]
     pub every_samples: Option<u64>,
-    /// Learnt windows that can be undone when a task turns out to have begun earlier. 0: none.
+    /// Learnt windows that can be undone when a task turns out to have begun earlier; 0 for none.
     #[schemars(range(max = 10_000))]
     pub rollback_batches: usize,
-    /// Most bytes held for that; the oldest windows go first.
+    /// Most bytes that those windows may hold; the oldest go first.
     pub rollback_bytes: u64,
-    /// Settings of the detector error.
+    /// Settings of the detector error: ADWIN on the prequential error.
     pub error: ErrorDetector,
-    /// Settings of the detector new_classes.
+    /// Settings of the detector new_classes: a class set that changes.
     pub new_classes: NewClassesDetector,
 }
 
@@ -88,7 +88,7 @@ pub struct NewClassesDetector {
     /// Fires when so many of the last confirm_window samples are of other classes.
     #[schemars(range(min = 1, max = 100_000))]
     pub confirm_samples: usize,
-    /// See confirm_samples.
+    /// How many of the last samples confirm_samples looks at.
     #[schemars(range(min = 1, max = 100_000))]
     pub confirm_window: usize,
 }

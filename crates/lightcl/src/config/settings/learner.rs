@@ -42,6 +42,10 @@ pub struct Learner {
     /// Passes over each window: the first in order of arrival, the others in a seeded order.
     #[schemars(range(min = 1, max = 10_000))]
     pub passes: usize,
+    /// Classes that the head has from the start. More are added as they appear; with a number here the head of a
+    /// fixed-size network can be compared, or imported with its weights.
+    #[schemars(range(max = 65_536))]
+    pub initial_classes: usize,
     /// Step size of gradient descent.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub learning_rate: f64,
@@ -76,6 +80,7 @@ impl Default for Learner {
             batch_samples: learner.batch_samples,
             window_samples: operator.window_samples,
             passes: learner.passes,
+            initial_classes: learner.initial_classes,
             learning_rate: learner.learning_rate,
             momentum: learner.momentum,
             seed: learner.seed,
@@ -154,7 +159,7 @@ pub enum Head {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Memory {
-    /// How many of a task's first samples serve as its memory, while it is learnt. 0: none.
+    /// How many of a task's first samples serve as its memory while it is learnt; 0 for none.
     #[schemars(range(max = 65_536))]
     pub samples: usize,
     /// Share of a layer's channels that a task marks as vital.

@@ -21,11 +21,11 @@ pub struct Evaluate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Snapshot {
-    /// Whether when a task ends.
+    /// Whether a model is published when a task ends.
     pub on_boundary: bool,
-    /// Samples between two. 0: none by count.
+    /// Samples between two snapshots; 0 for none by count.
     pub every_samples: u64,
-    /// Whether at the end of the input.
+    /// Whether a model is published at the end of the input.
     pub at_end: bool,
 }
 
@@ -44,12 +44,12 @@ impl Default for Snapshot {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Checkpoint {
-    /// Samples between two. 0: none by count.
+    /// Samples between two checkpoints; 0 for none by count.
     pub every_samples: u64,
-    /// Seconds between two. 0: none by time.
+    /// Seconds between two checkpoints; 0 for none by time.
     #[schemars(range(max = 31_536_000))]
     pub every_seconds: u64,
-    /// How many are kept; the older ones are there in case the newest is damaged.
+    /// Checkpoints that are kept; the older ones are there in case the newest is damaged.
     #[schemars(range(min = 1, max = 1000))]
     pub keep: usize,
 }
@@ -64,9 +64,9 @@ impl Default for Checkpoint {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stability {
-    /// Samples between two reports. 0: only at boundaries and at the end.
+    /// Samples between two reports; 0 for those at boundaries and at the end only.
     pub every_samples: u64,
-    /// Most held-out samples that a task keeps as latent probes. 0: none.
+    /// Most held-out samples that a task keeps as latent probes; 0 for none.
     #[schemars(range(max = 1_048_576))]
     pub probe_samples: usize,
     /// Most bytes that the probes of all tasks hold; those of the oldest tasks are thinned first.
@@ -74,7 +74,7 @@ pub struct Stability {
     /// Samples in the window of the prequential accuracy.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub prequential_window_samples: usize,
-    /// Fading factor of the prequential accuracy.
+    /// Fading factor of the prequential accuracy; 1 forgets nothing.
     #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
     pub prequential_fading: f64,
 }
