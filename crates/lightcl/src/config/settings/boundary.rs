@@ -47,9 +47,7 @@ impl Default for Boundary {
 /// A list of names from the registry of detectors.
 fn detector_names(_: &mut SchemaGenerator) -> Schema {
     let names: Vec<_> = lightcl_boundary::names()
-        .map(|(name, description)| {
-            serde_json::json!({ "const": name, "type": "string", "description": format!("Fires when {description}.") })
-        })
+        .map(|(name, description)| serde_json::json!({ "const": name, "type": "string", "description": description }))
         .collect();
     json_schema!({ "type": "array", "items": { "oneOf": names }, "uniqueItems": true })
 }
