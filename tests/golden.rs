@@ -73,6 +73,51 @@ fn a_run_leaves_snapshots_reports_and_boundaries_that_agree_with_its_summary() {
 }
 
 #[test]
+fn score_gives_the_predictions_of_the_last_snapshot_in_every_format() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("run");
+    let summary = run("pipelines/fashion-mnist.toml", &out, &[]);
+    let score = |extra: &[&str]| {
+        let mut command = support::lightcl();
+        command.arg("score").arg(out.join("snapshots/v000005")).arg("examples/data/fashion-mnist-test.arrow");
+        let output = command.args(extra).output().unwrap();
+        assert!(output.status.success(), "{}", support::shown(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let lines = score(&[]);
+    let rows: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 2000);
+    let right = rows.iter().filter(|row| row["label"] == row["predicted"]).count();
+    // Every task has as many test rows, so the mean over tasks is the mean over rows.
+    assert!((right as f64 / 2000.0 - number(&summary, "class_il")).abs() < 1e-9);
+
+    assert_eq!(score(&["--format", "csv"]).lines().count(), 2001);
+    for extension in ["parquet", "arrow", "csv", "jsonl"] {
+        let path = folder.path().join(format!("predictions.{extension}"));
+        score(&["-o", path.to_str().unwrap()]);
+        assert!(fs::metadata(&path).unwrap().len() > 1000, "{extension}");
+    }
+}
+
+#[test]
+fn score_reports_rows_it_cannot_use_and_needs_no_label() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("run");
+    run("pipelines/weather.toml", &out, &[]);
+    let rows = folder.path().join("rows.csv");
+    let header = "Temperature,DewPoint,SeaLevelPressure,Visibility,AverageWindSpeed,MaximumSustainedWindSpeed,\
+                  MaximumTemperature,MinimumTemperature\n";
+    fs::write(&rows, format!("{header}50,40,1010,9,5,10,60,40\n50,,1010,9,5,10,60,40\n")).unwrap();
+    let mut command = support::lightcl();
+    let output = command.arg("score").arg(out.join("snapshots/v000001")).arg(&rows).output().unwrap();
+    assert!(output.status.success(), "{}", support::shown(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(rows[0]["predicted"].is_string() && rows[0]["error"].is_null(), "{text}");
+    assert!(rows[1]["predicted"].is_null() && rows[1]["error"].as_str().unwrap().contains("DewPoint"), "{text}");
+}
+
+#[test]
 fn a_second_run_on_a_finished_folder_says_the_same_and_learns_nothing() {
     let folder = tempdir().unwrap();
     let out = folder.path().join("run");

@@ -25,8 +25,8 @@ fn runs() -> Vec<(&'static str, LearnerConfig, Vec<usize>, usize)> {
     ]
 }
 
+/// Run by the test below in processes with their own number of threads, and once more for itself.
 #[test]
-#[ignore = "run by the test below, in processes with their own number of threads"]
 fn digests() {
     for (name, config, shape, rows) in runs() {
         let mut learner = LightClLearner::new(config, &shape, None).unwrap();
@@ -47,7 +47,7 @@ fn digests() {
 fn one_two_and_four_threads_give_the_same_bytes() {
     let run = |threads: &str| {
         let output = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "digests", "--ignored", "--nocapture", "--test-threads=1"])
+            .args(["--exact", "digests", "--nocapture", "--test-threads=1"])
             .env("RAYON_NUM_THREADS", threads)
             .output()
             .unwrap();

@@ -13,6 +13,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 /// Runs a pipeline, or goes on with one that was stopped.
 ///
@@ -79,10 +80,17 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Progress: a bar on a terminal, else a line for what happens.
+/// Time between two plain lines of progress.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Progress: a bar on a terminal, else a plain line now and then and for what happens.
 struct Shown {
     bar: ProgressBar,
     quiet: bool,
+    started: Instant,
+    /// When the last plain line was written, and the rows read when the first was due.
+    last_line: Instant,
+    first_sample: Option<u64>,
 }
 
 impl Shown {
@@ -91,7 +99,8 @@ impl Shown {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} samples  {per_sec}  ETA {eta}  {msg}") {
             bar.set_style(style);
         }
-        Shown { bar, quiet }
+        let started = Instant::now();
+        Shown { bar, quiet, started, last_line: started, first_sample: None }
     }
 
     fn show(&mut self, progress: &Progress, outputs: &[Output]) {
@@ -101,6 +110,13 @@ impl Shown {
         self.bar.set_message(format!("task {}{accuracy}", progress.task));
         if self.quiet {
             return;
+        }
+        let first = *self.first_sample.get_or_insert(progress.samples);
+        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            let of = progress.total.map_or_else(String::new, |total| format!(" of {total}"));
+            let rate = (progress.samples - first) as f64 / self.started.elapsed().as_secs_f64();
+            eprintln!("{}{of} samples  {rate:.0}/s  {}", progress.samples, self.bar.message());
         }
         for output in outputs {
             if let Output::Boundary(event) = output {
