@@ -155,8 +155,8 @@ impl Learner for LightClLearner {
         self.model.score(&samples.features, samples.len())
     }
 
-    /// Trains on the window: the first pass in order of arrival, later ones in seeded order, `batch_samples` rows a step
-    /// (the last may have fewer). Rows with non-finite features or weights, and classes beyond [`crate::MAX_CLASSES`], are
+    /// Trains on the window: the first pass in order of arrival, later ones in seeded order, at most `batch_samples`
+    /// rows a step, in steps of nearly equal size. Rows with non-finite features or weights, and classes beyond [`crate::MAX_CLASSES`], are
     /// rejected by themselves; a step that explodes rejects its whole batch.
     fn learn(&mut self, window: &Samples) -> Result<LearnReport> {
         self.learn_window(window)

@@ -43,7 +43,7 @@ impl LightClLearner {
                 order.retain(|&row| !rejected[row]);
                 order.shuffle(&mut self.generator);
             }
-            for chunk in order.chunks(size) {
+            for chunk in even_chunks(&order, size) {
                 let chosen: Vec<usize> = chunk.iter().copied().filter(|&row| !rejected[row]).collect();
                 if chosen.is_empty() {
                     continue;
@@ -83,6 +83,13 @@ impl LightClLearner {
     }
 }
 
+/// As few parts as hold at most `size` rows each, all of nearly the same length: a small rest would make a step of its
+/// own, and a noisy one.
+fn even_chunks(rows: &[usize], size: usize) -> impl Iterator<Item = &[usize]> {
+    let parts = rows.len().div_ceil(size);
+    (0..parts).map(move |part| &rows[part * rows.len() / parts..(part + 1) * rows.len() / parts])
+}
+
 /// Rows of a tensor: a view where they follow each other.
 fn choose(rows: &Tensor<2>, chosen: &[usize]) -> Tensor<2> {
     let (Some(&first), Some(&last)) = (chosen.first(), chosen.last()) else { return rows.clone() };
@@ -97,4 +104,21 @@ fn choose(rows: &Tensor<2>, chosen: &[usize]) -> Tensor<2> {
 /// Whether every number of a row is finite.
 pub(crate) fn is_finite(numbers: &[f32]) -> bool {
     numbers.iter().all(|number| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_hold_every_row_once_and_are_as_even_as_can_be() {
+        for (length, size, expected) in
+            [(0, 4, vec![]), (3, 4, vec![3]), (8, 4, vec![4, 4]), (9, 4, vec![3, 3, 3]), (248, 32, vec![31; 8])]
+        {
+            let rows: Vec<usize> = (0..length).collect();
+            let chunks: Vec<&[usize]> = even_chunks(&rows, size).collect();
+            assert_eq!(chunks.iter().map(|chunk| chunk.len()).collect::<Vec<_>>(), expected);
+            assert_eq!(chunks.concat(), rows);
+        }
+    }
 }
