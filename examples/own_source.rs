@@ -21,8 +21,8 @@ impl Source for SineSource {
 
     fn seek(&mut self, positions: &Positions) -> Result<()> {
         let next = positions.next("sine");
-        if next > self.rows {
-            return Err(Error::user("the wave is shorter than that").with("offset", next).with("rows", self.rows));
+        if next > self.rows || positions.0.keys().any(|partition| partition != "sine") {
+            return Err(Error::user("there is no such position").with("positions", format!("{positions:?}")));
         }
         self.next = next;
         Ok(())

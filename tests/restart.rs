@@ -101,6 +101,7 @@ fn sigint_and_sigterm_stop_cleanly_and_the_next_run_goes_on() {
         assert!(sent.success());
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "after SIG{signal}");
+        assert!(!out.join("summary.json").exists(), "a stopped run has not come to its end");
     }
     let resumed = run(PIPELINE, &out, OFTEN);
     assert_eq!(resumed["state_sha256"], expected["state_sha256"]);

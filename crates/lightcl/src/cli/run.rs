@@ -4,7 +4,7 @@ use super::{RunArgs, print};
 use crate::assembly::assemble;
 use crate::config::{Overrides, Pipeline, difference};
 use crate::driver::{Finished, Progress, Run};
-use crate::sink::{FolderOptions, FolderSink, latest_checkpoint};
+use crate::sink::{FolderOptions, FolderSink, SUMMARY, latest_checkpoint, write_file};
 use indicatif::{ProgressBar, ProgressStyle};
 use lightcl_core::{Error, Output, Result};
 use serde_json::{Value, json};
@@ -49,9 +49,9 @@ pub fn run(arguments: &RunArgs) -> Result<()> {
     let finished = run.drive(&mut |progress, outputs| shown.show(progress, outputs))?;
     shown.bar.finish_and_clear();
     let summary = summary(&finished)?;
-    std::fs::write(folder.join("summary.json"), format!("{summary:#}\n")).map_err(|error| {
-        Error::external("cannot write the summary").with("folder", folder.display()).caused_by(error)
-    })?;
+    if !finished.stopped {
+        write_file(&folder.join(SUMMARY), |file| writeln!(file, "{summary:#}"))?;
+    }
     print(&if arguments.json { format!("{summary}\n") } else { summary_in_words(&summary, &finished) })
 }
 
@@ -96,7 +96,7 @@ struct Shown {
 impl Shown {
     fn new(quiet: bool) -> Self {
         let bar = if quiet || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new(0) };
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} samples  {per_sec}  ETA {eta}  {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} samples  ETA {eta}  {msg}") {
             bar.set_style(style);
         }
         let started = Instant::now();
@@ -104,19 +104,25 @@ impl Shown {
     }
 
     fn show(&mut self, progress: &Progress, outputs: &[Output]) {
+        let first = *self.first_sample.get_or_insert_with(|| {
+            // What an earlier process read says nothing about the time that is left.
+            self.bar.set_position(progress.samples);
+            self.bar.reset_eta();
+            progress.samples
+        });
+        let rate = (progress.samples - first) as f64 / self.started.elapsed().as_secs_f64();
+        let accuracy = progress.accuracy.map_or_else(String::new, |accuracy| format!("  accuracy {accuracy:.3}"));
+        let state = format!("{rate:.0}/s  task {}{accuracy}", progress.task);
         self.bar.set_length(progress.total.unwrap_or(progress.samples));
         self.bar.set_position(progress.samples);
-        let accuracy = progress.accuracy.map_or_else(String::new, |accuracy| format!("  accuracy {accuracy:.3}"));
-        self.bar.set_message(format!("task {}{accuracy}", progress.task));
+        self.bar.set_message(state.clone());
         if self.quiet {
             return;
         }
-        let first = *self.first_sample.get_or_insert(progress.samples);
         if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let of = progress.total.map_or_else(String::new, |total| format!(" of {total}"));
-            let rate = (progress.samples - first) as f64 / self.started.elapsed().as_secs_f64();
-            eprintln!("{}{of} samples  {rate:.0}/s  {}", progress.samples, self.bar.message());
+            eprintln!("{}{of} samples  {state}", progress.samples);
         }
         for output in outputs {
             if let Output::Boundary(event) = output {

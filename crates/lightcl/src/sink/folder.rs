@@ -266,10 +266,8 @@ impl FolderSink {
                 remove(&folder.join(name))?;
             }
         }
-        if header.is_none() {
-            // What is left of a run that never committed.
-            remove(&self.folder.join(ownership::SUMMARY))?;
-        }
+        // It says that a run came to its end, and there is more to do, or the end is said again.
+        remove(&self.folder.join(ownership::SUMMARY))?;
         sync_folder(&self.folder)?;
         Ok(header.map(|header| Commit { epoch: header.epoch, positions: header.positions, state }))
     }
