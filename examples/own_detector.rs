@@ -2,7 +2,7 @@
 //!
 //!     cargo run -p lightcl --example own_detector
 
-use lightcl_core::{BoundaryDetector, Evidence, Observation, Result, Stateful, Verdict, state};
+use lightcl_core::{BoundaryDetector, Observation, Result, Stateful, Verdict, state};
 
 /// Fires when event time jumps by more than `gap_us` microseconds.
 struct Silence {
@@ -24,7 +24,7 @@ impl BoundaryDetector for Silence {
             return Verdict::Stable;
         }
         let message = format!("nothing came for {} s", silent / 1_000_000);
-        Verdict::Boundary { at: seen.index, evidence: Evidence { detector: "silence".to_owned(), message } }
+        Verdict::boundary(seen.index, "silence", message)
     }
 
     fn reset(&mut self) {
@@ -58,9 +58,11 @@ fn main() -> Result<()> {
             task_key: None,
             event_time: Some(minutes * 60_000_000),
             features: &[],
+            activations: &[],
+            pattern_loss: None,
         };
         if let Verdict::Boundary { at, evidence } = detector.observe(&observation) {
-            println!("a new task begins at row {at}: {}", evidence.message);
+            println!("a new task begins at row {at}: {}", evidence[0].message);
             detector.reset();
         }
     }

@@ -1,6 +1,6 @@
 //! Several detectors at once.
 
-use lightcl_core::{BoundaryDetector, Error, Observation, Result, Stateful, Verdict, state};
+use lightcl_core::{BoundaryDetector, Error, Needs, Observation, Result, Stateful, Verdict, state};
 
 const NAME: &str = "any";
 const TAG: &str = "boundary.any";
@@ -9,8 +9,8 @@ const VERSION: u16 = 1;
 /// Fires as soon as any of its detectors does.
 ///
 /// Every detector sees every row. When several fire at the same row, the one earliest in the list places the boundary
-/// and names the evidence; what the others say is added to its message. Warns when any warns. A reset resets all, so a
-/// boundary of one is a fresh start for the others.
+/// and comes first in the evidence; what the others say follows. Warns when any warns. A reset resets all, so a boundary
+/// of one is a fresh start for the others.
 pub struct AnyOf {
     detectors: Vec<Box<dyn BoundaryDetector>>,
 }
@@ -46,11 +46,15 @@ impl BoundaryDetector for AnyOf {
         NAME
     }
 
+    fn needs(&self) -> Needs {
+        Needs { activations: self.detectors.iter().any(|detector| detector.needs().activations) }
+    }
+
     fn observe(&mut self, observation: &Observation<'_>) -> Verdict {
         self.detectors.iter_mut().fold(Verdict::Stable, |so_far, detector| {
             match (so_far, detector.observe(observation)) {
                 (Verdict::Boundary { at, mut evidence }, Verdict::Boundary { evidence: other, .. }) => {
-                    evidence.message.push_str(&format!("; {}: {}", other.detector, other.message));
+                    evidence.extend(other);
                     Verdict::Boundary { at, evidence }
                 }
                 (boundary @ Verdict::Boundary { .. }, _) | (_, boundary @ Verdict::Boundary { .. }) => boundary,

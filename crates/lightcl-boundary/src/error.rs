@@ -2,7 +2,7 @@
 
 use crate::adwin::{Adwin, AdwinConfig, AdwinState};
 use crate::placement::{likeliest_rise, within_bounds};
-use lightcl_core::{BoundaryDetector, Error, Evidence, Observation, Result, Stateful, Verdict, state};
+use lightcl_core::{BoundaryDetector, Error, Observation, Result, Stateful, Verdict, state};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -132,7 +132,7 @@ impl BoundaryDetector for ErrorDetector {
             self.watch.errors.len(),
             self.config.delta
         );
-        Verdict::Boundary { at, evidence: Evidence { detector: NAME.to_owned(), message } }
+        Verdict::boundary(at, NAME, message)
     }
 
     fn reset(&mut self) {

@@ -1,6 +1,6 @@
 //! Detector `every`: a new task after every so many samples.
 
-use lightcl_core::{BoundaryDetector, Error, Evidence, Observation, Result, Stateful, Verdict, state};
+use lightcl_core::{BoundaryDetector, Error, Observation, Result, Stateful, Verdict, state};
 use serde::{Deserialize, Serialize};
 
 const NAME: &str = "every";
@@ -56,8 +56,7 @@ impl BoundaryDetector for EveryDetector {
         if self.samples >= self.config.every_samples {
             self.samples = 1;
             let message = format!("{} samples since the last boundary", self.config.every_samples);
-            let evidence = Evidence { detector: NAME.to_owned(), message };
-            return Verdict::Boundary { at: observation.index, evidence };
+            return Verdict::boundary(observation.index, NAME, message);
         }
         self.samples = self.samples.saturating_add(1);
         Verdict::Stable

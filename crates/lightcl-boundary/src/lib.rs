@@ -21,7 +21,7 @@
 //!     let label = if index < 300 { index as u32 % 2 } else { 2 };
 //!     let observation = Observation {
 //!         index, label, predicted: Some(0), loss: 0.1, margin: 0.9, entropy: 0.2,
-//!         task_key: None, event_time: None, features: &[],
+//!         task_key: None, event_time: None, features: &[], activations: &[], pattern_loss: None,
 //!     };
 //!     if let Verdict::Boundary { at, .. } = detector.observe(&observation) {
 //!         detector.reset();

@@ -1,7 +1,7 @@
 //! Detector `new_classes`: labels come from classes that the task did not have.
 
 use crate::placement::{likeliest_rise, within_bounds};
-use lightcl_core::{BoundaryDetector, ClassId, Error, Evidence, Observation, Result, Stateful, Verdict, state};
+use lightcl_core::{BoundaryDetector, ClassId, Error, Observation, Result, Stateful, Verdict, state};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::iter::once;
@@ -173,7 +173,7 @@ impl BoundaryDetector for NewClassesDetector {
             shown.join(", "),
             if classes.len() > shown.len() { ", .." } else { "" }
         );
-        Verdict::Boundary { at, evidence: Evidence { detector: NAME.to_owned(), message } }
+        Verdict::boundary(at, NAME, message)
     }
 
     fn reset(&mut self) {

@@ -1,6 +1,6 @@
 //! Detector `task_column`: the stream itself names the task.
 
-use lightcl_core::{BoundaryDetector, Evidence, Observation, Result, Stateful, Verdict, state};
+use lightcl_core::{BoundaryDetector, Observation, Result, Stateful, Verdict, state};
 
 const NAME: &str = "task_column";
 const TAG: &str = "boundary.task_column";
@@ -38,7 +38,7 @@ impl BoundaryDetector for TaskColumnDetector {
         }
         let message = format!("the task column changed from {current:?} to {key:?}");
         self.key = Some(key.to_owned());
-        Verdict::Boundary { at: observation.index, evidence: Evidence { detector: NAME.to_owned(), message } }
+        Verdict::boundary(observation.index, NAME, message)
     }
 
     fn reset(&mut self) {

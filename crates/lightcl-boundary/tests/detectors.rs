@@ -67,7 +67,7 @@ fn new_classes_places_every_boundary_exactly_and_within_eight_rows() {
         assert_eq!(at, stream.change_points, "seed {seed}");
         for (at, noticed, evidence) in found {
             assert!((3..8).contains(&(noticed - at)), "seed {seed}: {at} noticed at {noticed}");
-            assert!(evidence.message.contains("classes"), "{evidence:?}");
+            assert!(evidence[0].message.contains("classes"), "{evidence:?}");
         }
     }
 }
@@ -192,7 +192,7 @@ fn error_keeps_its_guard_after_a_reset() {
 fn error_says_what_decided() {
     let stream = AnotherRule::default().generate(1);
     let found = observe_stream(&mut error(), &observed(&stream, 1, relearning(&stream, 0.1, 0.5, 400)));
-    let evidence = &found[0].2;
+    let evidence = &found[0].2[0];
     assert_eq!(evidence.detector, "error");
     assert!(evidence.message.contains("rose from 0.") && evidence.message.contains("ADWIN"), "{evidence:?}");
 }
@@ -207,7 +207,7 @@ fn task_column_fires_at_the_row_that_names_another_task() {
         found.iter().map(|&(at, noticed, _)| (at, noticed)).collect::<Vec<_>>(),
         [(100, 100), (200, 200), (300, 300), (400, 400)]
     );
-    assert_eq!(found[0].2.message, "the task column changed from \"0\" to \"1\"");
+    assert_eq!(found[0].2[0].message, "the task column changed from \"0\" to \"1\"");
     rows.iter_mut().step_by(3).for_each(|row| row.task_key = None);
     assert_eq!(places(&mut TaskColumnDetector::new(), &rows).len(), 4, "rows without a key say nothing");
 }
@@ -254,9 +254,7 @@ fn any_of_takes_the_place_of_the_earliest_in_the_list_and_the_words_of_all() {
         let found = observe_stream(build(&owned(&list), &configs).unwrap().as_mut(), &rows);
         let (first, noticed, evidence) = &found[0];
         assert_eq!((*first, *noticed), (at, 603), "{list:?}");
-        assert_eq!(evidence.detector, list[0]);
-        let other = format!("; {}: ", list[1]);
-        assert!(evidence.message.contains(&other), "{evidence:?}");
+        assert_eq!(evidence.iter().map(|e| e.detector.as_str()).collect::<Vec<_>>(), list);
     }
 }
 

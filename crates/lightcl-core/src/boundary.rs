@@ -24,6 +24,12 @@ pub struct Observation<'a> {
     pub event_time: Option<i64>,
     /// The encoded features of the sample.
     pub features: &'a [f32],
+    /// Outputs of the frozen prefix for the sample; empty unless the detector asked for them
+    /// ([`BoundaryDetector::needs`]) and the prefix is frozen.
+    pub activations: &'a [f32],
+    /// Mean pattern loss of the last window that was learnt: how far the memory samples' maps have moved. None before the
+    /// first window and where the learner has none.
+    pub pattern_loss: Option<f64>,
 }
 
 impl Observation<'_> {
@@ -42,6 +48,20 @@ pub struct Evidence {
     pub message: String,
 }
 
+impl Evidence {
+    /// Evidence of the detector named.
+    pub fn new(detector: impl Into<String>, message: impl Into<String>) -> Self {
+        Evidence { detector: detector.into(), message: message.into() }
+    }
+}
+
+/// What a detector needs beyond what every observation holds; whatever costs time is made only when it is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// [`Observation::activations`].
+    pub activations: bool,
+}
+
 /// A detector's answer to one observation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
@@ -53,9 +73,16 @@ pub enum Verdict {
     Boundary {
         /// Index of the first sample of the new task: at most the index observed, often earlier.
         at: u64,
-        /// Why.
-        evidence: Evidence,
+        /// Why: the signal that decided first, then what others say. Never empty.
+        evidence: Vec<Evidence>,
     },
+}
+
+impl Verdict {
+    /// A boundary on the word of one detector.
+    pub fn boundary(at: u64, detector: impl Into<String>, message: impl Into<String>) -> Self {
+        Verdict::Boundary { at, evidence: vec![Evidence::new(detector, message)] }
+    }
 }
 
 /// Notices by itself when the task changes.
@@ -65,6 +92,11 @@ pub enum Verdict {
 pub trait BoundaryDetector: Stateful + Send {
     /// The detector's name in the registry.
     fn name(&self) -> &str;
+
+    /// What the operator has to put into the observations.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
 
     /// Takes in one sample. `Boundary { at }` must lie between the first index observed since the last reset and
     /// `observation.index`, both included. One at the first row of a task is ignored: nothing would end there.

@@ -21,7 +21,7 @@ mod source;
 mod stability;
 pub mod state;
 
-pub use boundary::{BoundaryDetector, Evidence, Observation, Verdict};
+pub use boundary::{BoundaryDetector, Evidence, Needs, Observation, Verdict};
 pub use error::{Error, ErrorKind, Result};
 pub use learner::{Embedding, LayerReport, LearnReport, Learner, Logits, PartBytes};
 pub use output::{BoundaryEvent, Output, Prediction, RejectReason, Rejected};

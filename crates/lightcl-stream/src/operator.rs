@@ -183,6 +183,9 @@ impl Operator {
                 outputs.push(Output::Prediction(self.prediction(&rows, row, score)));
             }
         }
+        let activations = self.activations(&rows)?;
+        let activation_width = activations.len() / rows.len();
+        let pattern_loss = self.progress.pattern_loss;
         for (row, score) in scores.iter().enumerate() {
             let meta = &rows.meta[row];
             let verdict = self.detector.observe(&Observation {
@@ -195,6 +198,8 @@ impl Operator {
                 task_key: meta.task_key.as_deref(),
                 event_time: meta.event_time,
                 features: rows.row(row),
+                activations: &activations[row * activation_width..(row + 1) * activation_width],
+                pattern_loss,
             });
             if let Verdict::Boundary { at, evidence } = verdict {
                 self.detector.reset();
@@ -204,12 +209,22 @@ impl Operator {
         Ok(())
     }
 
+    /// What the frozen prefix makes of rows; empty where the detector does not ask or the prefix still trains.
+    fn activations(&self, rows: &Samples) -> Result<Vec<f32>> {
+        match self.learner.as_deref() {
+            Some(learner) if self.detector.needs().activations && learner.is_prefix_frozen() => {
+                Ok(learner.embed(rows)?.values)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// Ends the current task before sample `at` and opens the next one there.
     fn place_boundary(
         &mut self,
         at: u64,
         detected_at: u64,
-        evidence: Evidence,
+        evidence: Vec<Evidence>,
         outputs: &mut Vec<Output>,
     ) -> Result<()> {
         let undone = self.undo_windows_back_to(at)?;
@@ -233,7 +248,7 @@ impl Operator {
             detected_at,
             position: first.position,
             rolled_back: undone.saturating_sub(split) as u64,
-            evidence: vec![evidence],
+            evidence,
             closed_task_labels: closed.classes.iter().filter_map(|&class| self.encoder.class_label(class)).collect(),
         }));
         self.close_task(outputs)?;

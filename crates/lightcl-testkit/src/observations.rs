@@ -41,6 +41,8 @@ impl Observed {
             task_key: self.task_key.as_deref(),
             event_time: self.event_time,
             features: &self.features,
+            activations: &[],
+            pattern_loss: None,
         }
     }
 }
@@ -71,7 +73,7 @@ pub fn observed(stream: &SyntheticStream, seed: u64, error_rate: impl Fn(u64) ->
 
 /// Shows every row to a detector as the operator does, with a reset after each boundary. Gives the boundaries as
 /// `(at, index of the row at which it was noticed, evidence)`.
-pub fn observe_stream(detector: &mut dyn BoundaryDetector, rows: &[Observed]) -> Vec<(u64, u64, Evidence)> {
+pub fn observe_stream(detector: &mut dyn BoundaryDetector, rows: &[Observed]) -> Vec<(u64, u64, Vec<Evidence>)> {
     let mut found = Vec::new();
     for row in rows {
         if let Verdict::Boundary { at, evidence } = detector.observe(&row.view()) {

@@ -254,7 +254,7 @@ mod detectors {
                 Fault::Nondeterministic => row.index - self.made % 2,
                 _ => row.index,
             };
-            Verdict::Boundary { at, evidence: Evidence { detector: "counter".into(), message: "500 rows".into() } }
+            Verdict::boundary(at, "counter", "500 rows")
         }
         fn reset(&mut self) {
             self.state.rows = 0;

@@ -121,7 +121,7 @@ impl BoundaryDetector for Scripted {
         "scripted"
     }
     fn observe(&mut self, seen: &Observation<'_>) -> Verdict {
-        let evidence = Evidence { detector: "scripted".into(), message: "told to".into() };
+        let evidence = vec![Evidence::new("scripted", "told to")];
         let key = seen.task_key.map(str::to_owned);
         let changed = self.by_key && self.key.is_some() && self.key != key;
         self.key = key;

@@ -54,7 +54,10 @@ impl Referee {
         if let Verdict::Boundary { at, evidence } = &verdict {
             promise!(*at <= row.index, "{name}: a boundary at {at} lies behind the row observed, {}", row.index);
             promise!(*at >= first, "{name}: a boundary at {at} lies before the first row since the reset, {first}");
-            promise!(!evidence.detector.is_empty() && !evidence.message.is_empty(), "{name}: evidence without words");
+            promise!(!evidence.is_empty(), "{name}: a boundary without evidence");
+            for word in evidence {
+                promise!(!word.detector.is_empty() && !word.message.is_empty(), "{name}: evidence without words");
+            }
             detector.reset();
             self.first_index = None;
         }
