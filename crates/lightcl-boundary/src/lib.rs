@@ -34,6 +34,7 @@
 
 mod adwin;
 mod any;
+mod auto;
 mod error;
 mod every;
 mod never;
@@ -44,6 +45,7 @@ mod task_column;
 
 pub use adwin::{Adwin, AdwinConfig};
 pub use any::AnyOf;
+pub use auto::{AutoConfig, AutoDetector, Signal};
 pub use error::{ErrorConfig, ErrorDetector};
 pub use every::{EveryConfig, EveryDetector};
 pub use never::NeverDetector;

@@ -32,6 +32,25 @@ pub(crate) fn likeliest_rise(flags: impl Iterator<Item = bool> + Clone) -> Optio
     best.map(|(_, rise)| rise)
 }
 
+/// The split `s` in `1..values.len()` that makes `values[..s]` and `values[s..]` likeliest as two runs of constant mean
+/// and equal variance, among those after which the mean is higher. None when no split raises the mean.
+///
+/// The maximum-likelihood estimate of a change point of normal variables (Hinkley 1970). The earliest split wins a tie.
+pub(crate) fn likeliest_step(values: &[f64]) -> Option<usize> {
+    let total: f64 = values.iter().sum();
+    let (mut before, mut best) = (0.0, None);
+    for split in 1..values.len() {
+        before += values[split - 1];
+        let (left, right) = (split as f64, (values.len() - split) as f64);
+        let step = (total - before) / right - before / left;
+        let gain = left * right * step * step;
+        if step > 0.0 && best.is_none_or(|(highest, _)| gain > highest) {
+            best = Some((gain, split));
+        }
+    }
+    best.map(|(_, split)| split)
+}
+
 /// A change to a higher rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rise {
@@ -84,6 +103,17 @@ mod tests {
         assert_eq!(rise(&[1, 1, 0, 0]), None);
         assert_eq!(rise(&[1, 1, 1]), None);
         assert_eq!(rise(&[]), None);
+    }
+
+    #[test]
+    fn a_step_in_noise_is_placed_where_the_mean_rises() {
+        let values: Vec<f64> =
+            (0..60_u32).map(|i| f64::from(i * 37 % 11) / 11.0 + if i < 41 { 0.0 } else { 2.0 }).collect();
+        assert_eq!(likeliest_step(&values), Some(41));
+        let falling: Vec<f64> = values.iter().map(|value| -value).collect();
+        assert_ne!(likeliest_step(&falling), Some(41));
+        assert_eq!(likeliest_step(&[1.0]), None);
+        assert_eq!(likeliest_step(&[2.0, 1.0]), None);
     }
 
     #[test]

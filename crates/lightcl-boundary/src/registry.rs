@@ -1,8 +1,8 @@
 //! Detectors by name: one row each.
 
 use crate::{
-    AnyOf, ErrorConfig, ErrorDetector, EveryConfig, EveryDetector, NeverDetector, NewClassesConfig, NewClassesDetector,
-    TaskColumnDetector,
+    AnyOf, AutoConfig, AutoDetector, ErrorConfig, ErrorDetector, EveryConfig, EveryDetector, NeverDetector,
+    NewClassesConfig, NewClassesDetector, Signal, TaskColumnDetector,
 };
 use lightcl_core::{BoundaryDetector, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectorConfigs {
+    /// Of `auto`, and of its signals one by one.
+    pub auto: AutoConfig,
     /// Of `error`.
     pub error: ErrorConfig,
     /// Of `new_classes`.
@@ -29,6 +31,11 @@ struct Entry {
 /// A new detector is one file and one row here.
 const REGISTRY: &[Entry] = &[
     Entry {
+        name: "auto",
+        description: "classes, inputs, rule, errors or class shares change, by stated rules",
+        make: |configs| Ok(Box::new(AutoDetector::new(configs.auto.clone())?)),
+    },
+    Entry {
         name: "new_classes",
         description: "labels come from classes that the task did not have",
         make: |configs| Ok(Box::new(NewClassesDetector::new(configs.new_classes.clone())?)),
@@ -37,6 +44,31 @@ const REGISTRY: &[Entry] = &[
         name: "error",
         description: "the prequential error rises (ADWIN)",
         make: |configs| Ok(Box::new(ErrorDetector::new(configs.error.clone())?)),
+    },
+    Entry {
+        name: "input",
+        description: "the inputs lie elsewhere",
+        make: |configs| Ok(Box::new(AutoDetector::only(Signal::Input, configs.auto.clone())?)),
+    },
+    Entry {
+        name: "activations",
+        description: "the frozen prefix's outputs lie elsewhere",
+        make: |configs| Ok(Box::new(AutoDetector::only(Signal::Activations, configs.auto.clone())?)),
+    },
+    Entry {
+        name: "rule",
+        description: "inputs and labels are related in another way",
+        make: |configs| Ok(Box::new(AutoDetector::only(Signal::Rule, configs.auto.clone())?)),
+    },
+    Entry {
+        name: "residual",
+        description: "labels are less predictable from the inputs",
+        make: |configs| Ok(Box::new(AutoDetector::only(Signal::Residual, configs.auto.clone())?)),
+    },
+    Entry {
+        name: "class_shares",
+        description: "the shares of the classes shift, or a class is gone",
+        make: |configs| Ok(Box::new(AutoDetector::only(Signal::ClassShares, configs.auto.clone())?)),
     },
     Entry {
         name: "task_column",
@@ -110,7 +142,7 @@ mod tests {
     fn an_unknown_name_is_a_user_error_that_lists_the_names() {
         let error = build(&owned(&["new_class"]), &DetectorConfigs::default()).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::User);
-        assert!(error.to_string().contains("new_classes, error, task_column, every, never"), "{error}");
+        assert!(error.to_string().contains("auto, new_classes, error, input"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use lightcl_boundary::{
-    AnyOf, DetectorConfigs, ErrorConfig, ErrorDetector, EveryConfig, EveryDetector, NewClassesConfig,
+    AnyOf, AutoConfig, DetectorConfigs, ErrorConfig, ErrorDetector, EveryConfig, EveryDetector, NewClassesConfig,
     NewClassesDetector, TaskColumnDetector, build, names,
 };
 use lightcl_core::{BoundaryDetector, Stateful, Verdict};
@@ -46,11 +46,21 @@ fn every_registered_detector_conforms() {
 #[test]
 fn combinations_and_other_settings_conform() {
     let configs = DetectorConfigs {
+        auto: AutoConfig { min_task_samples: 0, sensitivity: 4.0, ..AutoConfig::default() },
         error: ErrorConfig { delta: 0.2, minimum_rise: 0.0, history_samples: 50, min_task_samples: 0 },
         new_classes: NewClassesConfig { settle_samples: 1, confirm_samples: 1, confirm_window: 1 },
         every: EveryConfig { every_samples: 2 },
     };
-    for list in [&["error"][..], &["new_classes"], &["every"], &["task_column", "every", "new_classes", "error"]] {
+    for list in [
+        &["auto"][..],
+        &["input"],
+        &["activations"],
+        &["rule"],
+        &["error"],
+        &["new_classes"],
+        &["every"],
+        &["task_column", "every", "new_classes", "error"],
+    ] {
         println!("{list:?}");
         conformance::detector(|| build(&owned(list), &configs).unwrap());
     }

@@ -215,9 +215,12 @@ pub(super) fn notes(settings: &Settings, said: &Node) -> Vec<String> {
                 .to_owned(),
         );
     }
-    for (detector, path) in [("error", "boundary.error"), ("new_classes", "boundary.new_classes")] {
-        if is_given(said, path) && !settings.boundary.detect.iter().any(|name| name == detector) {
-            notes.push(format!("{path} is not used: boundary.detect does not name {detector}"));
+    let of_auto = ["auto", "input", "activations", "rule", "residual", "class_shares"];
+    for (detectors, path) in
+        [(&["error"][..], "boundary.error"), (&["new_classes"], "boundary.new_classes"), (&of_auto, "boundary.auto")]
+    {
+        if is_given(said, path) && !settings.boundary.detect.iter().any(|name| detectors.contains(&name.as_str())) {
+            notes.push(format!("{path} is not used: boundary.detect does not name {}", detectors.join(", ")));
         }
     }
     if settings.source.kind != FileType::Csv

@@ -4,7 +4,7 @@ use super::pipeline::Pipeline;
 use super::settings::{self, Feature, FileType, PredictionFormat, Settings};
 use crate::driver::CheckpointPolicy;
 use crate::source::{CsvOptions, FileKind, FileSourceConfig};
-use lightcl_boundary::{DetectorConfigs, ErrorConfig, EveryConfig, NewClassesConfig};
+use lightcl_boundary::{AutoConfig, DetectorConfigs, ErrorConfig, EveryConfig, NewClassesConfig};
 use lightcl_core::{BoundaryDetector, Result};
 use lightcl_learner::{ActiveClasses, Backbone, FrozenNorm, LearnerConfig, MemoryConfig, Method, NamedWeights, Prefix};
 use lightcl_stream::OperatorConfig;
@@ -83,7 +83,16 @@ impl Settings {
         let settings::ErrorDetector { delta, minimum_rise, history_samples, min_task_samples } = self.boundary.error;
         let settings::NewClassesDetector { settle_samples, confirm_samples, confirm_window } =
             self.boundary.new_classes;
+        let settings::AutoDetector { signals, new_classes, min_task_samples: auto_task, sensitivity } =
+            self.boundary.auto.clone();
         DetectorConfigs {
+            auto: AutoConfig {
+                signals,
+                new_classes,
+                min_task_samples: auto_task,
+                sensitivity,
+                seed: self.learner.seed,
+            },
             error: ErrorConfig { delta, minimum_rise, history_samples, min_task_samples },
             new_classes: NewClassesConfig { settle_samples, confirm_samples, confirm_window },
             every: self

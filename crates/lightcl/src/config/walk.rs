@@ -24,11 +24,13 @@ impl<'a> Walker<'a> {
     fn value(&mut self, shape: Shape<'a>, node: &Node, path: &mut Vec<String>) -> Option<Value> {
         let forms = shape.forms();
         let choices: Vec<&str> = forms.iter().filter_map(|form| form.choices()).flatten().collect();
-        if !choices.is_empty() {
+        let may_be_list = forms.iter().any(|form| form.json_type() == Some("array"));
+        if !choices.is_empty() && !(may_be_list && node.is("array")) {
             return self.choice(&choices, node, path);
         }
         let node = &as_text(&forms, node);
-        let Some(form) = forms.iter().find(|form| form.json_type().is_none_or(|name| node.is(name))) else {
+        let fits = |form: &&Shape<'_>| form.json_type().is_none_or(|name| node.is(name));
+        let Some(form) = forms.iter().find(fits) else {
             let expected: Vec<&str> = forms.iter().filter_map(|form| form.json_type()).map(type_in_words).collect();
             let mut message = format!("{} must be {}, not {}", path.join("."), expected.join(" or "), node.kind());
             if expected.contains(&type_in_words("array")) && node.is("string") {

@@ -1,6 +1,6 @@
 //! `[boundary]`: how a new task is noticed.
 
-use lightcl_boundary::{ErrorConfig, NewClassesConfig};
+use lightcl_boundary::{AutoConfig, ErrorConfig, NewClassesConfig, Signal};
 use lightcl_stream::OperatorConfig;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Boundary {
-    /// Names of detectors, of which the first that fires decides; with none the whole stream is one task.
+    /// One detector, or a list of them of which the first that fires decides; with none the whole stream is one task.
+    #[serde(deserialize_with = "one_or_many")]
     #[schemars(schema_with = "detector_names")]
     pub detect: Vec<String>,
     /// Short for sample.task = ".." and the detector task_column.
@@ -23,6 +24,8 @@ pub struct Boundary {
     pub rollback_batches: usize,
     /// Most bytes that those windows may hold; the oldest go first.
     pub rollback_bytes: u64,
+    /// Settings of the detector auto and of its signals one by one (input, activations, rule, residual, class_shares).
+    pub auto: AutoDetector,
     /// Settings of the detector error: ADWIN on the prequential error.
     pub error: ErrorDetector,
     /// Settings of the detector new_classes: a class set that changes.
@@ -38,16 +41,64 @@ impl Default for Boundary {
             every_samples: None,
             rollback_batches: operator.rollback_windows,
             rollback_bytes: operator.rollback_bytes,
+            auto: AutoDetector::default(),
             error: ErrorDetector::default(),
             new_classes: NewClassesDetector::default(),
         }
     }
 }
 
-/// A list of names from the registry of detectors.
+/// `"auto"` is short for `["auto"]`.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Names {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Names::deserialize(deserializer)? {
+        Names::One(name) => vec![name],
+        Names::Many(names) => names,
+    })
+}
+
+/// A name from the registry of detectors, or a list of them.
 fn detector_names(_: &mut SchemaGenerator) -> Schema {
     let names: Vec<_> = lightcl_boundary::names()
         .map(|(name, description)| serde_json::json!({ "const": name, "type": "string", "description": description }))
+        .collect();
+    let list = json_schema!({ "type": "array", "items": { "oneOf": names }, "uniqueItems": true });
+    json_schema!({ "anyOf": [{ "oneOf": names }, list] })
+}
+
+/// Settings of the detector auto and of its signals one by one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AutoDetector {
+    /// Signals that auto watches: input, activations, rule, residual, error, class_shares.
+    #[schemars(schema_with = "signal_names")]
+    pub signals: Vec<Signal>,
+    /// Whether classes that the task did not have are a boundary at once.
+    pub new_classes: bool,
+    /// No boundary within so many samples of the last one.
+    pub min_task_samples: u64,
+    /// Above 1 fires sooner and more often.
+    #[schemars(range(min = 0.1, max = 10.0))]
+    pub sensitivity: f64,
+}
+
+impl Default for AutoDetector {
+    fn default() -> Self {
+        let AutoConfig { signals, new_classes, min_task_samples, sensitivity, .. } = AutoConfig::default();
+        AutoDetector { signals, new_classes, min_task_samples, sensitivity }
+    }
+}
+
+/// A list of signals of the detector auto.
+fn signal_names(_: &mut SchemaGenerator) -> Schema {
+    let names: Vec<_> = Signal::ALL
+        .iter()
+        .map(|signal| serde_json::json!({ "const": signal.name(), "type": "string", "description": signal.meaning() }))
         .collect();
     json_schema!({ "type": "array", "items": { "oneOf": names }, "uniqueItems": true })
 }

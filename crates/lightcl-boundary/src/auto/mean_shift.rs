@@ -1,0 +1,278 @@
+//! Has the mean of some vectors moved? Windows of several lengths against everything before them.
+
+use super::history::History;
+use super::symmetric::{Factor, Symmetric};
+use super::{BLOCK_ROWS, LONG_SCALE, is_sampled};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Blocks in each window that is compared with what was before it.
+pub(super) const SCALES: [usize; 6] = [1, 2, 4, 8, 16, 32];
+const LONGEST: usize = SCALES[SCALES.len() - 1];
+/// Blocks that the rows before a window fill at least.
+const LEAST_REFERENCE: u64 = 4;
+/// A median statistic of the shortest window that is so many times what independent rows give means that rows depend on
+/// each other.
+const DEPENDENT_FROM: f64 = 1.8;
+
+/// Hotelling's statistic of the mean of the last 16, 32, .. 512 rows against the mean of all rows before them
+/// (Hotelling 1931), each judged against chance and against its own past.
+///
+/// The covariance comes from deviations within blocks of 16 rows, so that a moving mean does not inflate it. Rows of
+/// real streams depend on each other, which the textbook's threshold knows nothing of: a statistic must also exceed what
+/// it was in the past ([`History`]).
+#[derive(Debug, Clone)]
+pub(super) struct MeanShift {
+    shape: Shape,
+    state: MeanShiftState,
+    /// Holds nothing from one call to the next.
+    recent: Vec<f64>,
+    deviations: Vec<f32>,
+}
+
+/// What is watched.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Shape {
+    /// Numbers in a vector.
+    pub dimensions: usize,
+    /// Whether only a rise of the first number counts.
+    pub rise_only: bool,
+    /// Added to every variance: a mean of rare events is not normal, and without this two of them would be a sign.
+    pub variance_floor: f64,
+    /// How strict the test is: standard deviations of a normal variable with the same tail.
+    pub deviations: f64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct MeanShiftState {
+    count: u64,
+    /// Sums over each of the last blocks, oldest first; then the same after whitening.
+    blocks: VecDeque<Vec<f64>>,
+    white_blocks: VecDeque<Vec<f64>>,
+    /// Sum over all blocks, plain and whitened.
+    total: Vec<f64>,
+    white_total: Vec<f64>,
+    /// Sum of squared deviations of rows from their block's mean, and their degrees of freedom.
+    scatter: Symmetric,
+    freedom: f64,
+    /// Cholesky's factor of the covariance, and the degrees of freedom it was taken at.
+    factor: Factor,
+    factored_at: f64,
+    histories: Vec<History>,
+}
+
+/// How far one window's statistic is beyond its threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Finding {
+    /// Statistic divided by threshold.
+    pub strength: f64,
+    pub statistic: f64,
+    pub threshold: f64,
+    /// Blocks in the window.
+    pub scale: usize,
+}
+
+impl MeanShift {
+    pub fn new(shape: Shape) -> Self {
+        let state = MeanShiftState {
+            scatter: Symmetric::zero(shape.dimensions),
+            total: vec![0.0; shape.dimensions],
+            white_total: vec![0.0; shape.dimensions],
+            histories: vec![History::default(); SCALES.len()],
+            ..MeanShiftState::default()
+        };
+        MeanShift { shape, state, recent: Vec::new(), deviations: Vec::new() }
+    }
+
+    pub fn state(&self) -> &MeanShiftState {
+        &self.state
+    }
+
+    pub fn set_state(&mut self, state: MeanShiftState) {
+        self.state = state;
+    }
+
+    /// Takes in a block: `BLOCK_ROWS` rows of `dimensions` numbers.
+    pub fn take(&mut self, rows: &[f32]) {
+        let dimensions = self.shape.dimensions;
+        let state = &mut self.state;
+        // The buffers of the oldest block serve the newest.
+        let is_full = state.blocks.len() == LONGEST;
+        let mut sum = if is_full { state.blocks.pop_front() } else { None }.unwrap_or_default();
+        let mut white = if is_full { state.white_blocks.pop_front() } else { None }.unwrap_or_default();
+        sum.clear();
+        sum.resize(dimensions, 0.0);
+        for row in rows.chunks_exact(dimensions) {
+            sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+        if is_sampled(state.count) {
+            let deviations = &mut self.deviations;
+            deviations.clear();
+            let means = sum.iter().map(|sum| (sum / BLOCK_ROWS as f64) as f32);
+            for row in rows.chunks_exact(dimensions) {
+                deviations.extend(row.iter().zip(means.clone()).map(|(value, mean)| value - mean));
+            }
+            state.scatter.add_rows(deviations);
+            state.freedom += (BLOCK_ROWS - 1) as f64;
+        }
+        state.count = state.count.saturating_add(1);
+        add(&mut state.total, &sum);
+        state.blocks.push_back(sum);
+        if state.freedom >= 1.125 * state.factored_at {
+            self.refactor();
+        }
+        let state = &mut self.state;
+        if state.factor.size() == dimensions {
+            // One, or all while there was no factor.
+            while state.white_blocks.len() < state.blocks.len() {
+                let mut white = std::mem::take(&mut white);
+                white.clone_from(&state.blocks[state.white_blocks.len()]);
+                state.factor.forward(&mut white);
+                add(&mut state.white_total, &white);
+                state.white_blocks.push_back(white);
+            }
+        }
+    }
+
+    /// Takes the covariance anew and whitens everything by it.
+    fn refactor(&mut self) {
+        let state = &mut self.state;
+        let (d, freedom) = (self.shape.dimensions as f64, state.freedom);
+        let typical = (0..self.shape.dimensions).map(|i| state.scatter.diagonal(i)).sum::<f64>() / d / freedom;
+        let ridge = 0.02 * typical + self.shape.variance_floor + 1e-9;
+        let Some(factor) = state.scatter.factor(freedom, ridge) else { return };
+        state.factor = factor;
+        state.factored_at = freedom;
+        let whiten = |sum: &Vec<f64>| {
+            let mut white = sum.clone();
+            state.factor.forward(&mut white);
+            white
+        };
+        // All but the newest block, which the caller whitens with any that came before there was a factor.
+        let known = state.blocks.len() - 1;
+        state.white_blocks = state.blocks.iter().take(known).map(whiten).collect();
+        let mut before = state.total.clone();
+        state.blocks.iter().skip(known).for_each(|block| before.iter_mut().zip(block).for_each(|(a, b)| *a -= b));
+        state.white_total = whiten(&before);
+    }
+
+    /// Whether rows next to each other are alike, so that windows differ by more than chance all the time.
+    pub fn is_dependent(&self) -> bool {
+        let independent = chance_threshold(self.shape.dimensions as f64, 0.0);
+        let median = self.state.histories.first().and_then(History::median);
+        median.is_some_and(|median| f64::from(median) > DEPENDENT_FROM * independent)
+    }
+
+    /// The strongest sign that the mean has moved, among windows that are long enough to be trusted. `calm` lets the
+    /// statistics enter their own history.
+    pub fn look(&mut self, calm: bool, long_only: bool) -> Option<Finding> {
+        let state = &mut self.state;
+        let d = self.shape.dimensions as f64;
+        let chance = chance_threshold(d, self.shape.deviations)
+            * (state.factored_at / (state.factored_at - d - 1.0).max(0.25 * state.factored_at));
+        let mut best: Option<Finding> = None;
+        let mut shorter = chance;
+        let recent = &mut self.recent;
+        recent.clear();
+        recent.resize(self.shape.dimensions, 0.0);
+        let mut summed = 0;
+        for (&scale, history) in SCALES.iter().zip(&mut state.histories) {
+            if state.white_blocks.len() < scale || state.count < scale as u64 + LEAST_REFERENCE {
+                break;
+            }
+            state.white_blocks.iter().rev().take(scale).skip(summed).for_each(|block| add(recent, block));
+            summed = scale;
+            let (after, before) = (scale as f64, (state.count - scale as u64) as f64);
+            let rows = BLOCK_ROWS as f64;
+            let (recent_share, total_share) = (1.0 / (after * rows) + 1.0 / (before * rows), 1.0 / (before * rows));
+            let gap = |(recent, total): (&f64, &f64)| recent * recent_share - total * total_share;
+            // Whitening is by a triangular matrix with a positive diagonal: the first number keeps its sign.
+            let falls = recent.iter().zip(&state.white_total).next().is_some_and(|pair| gap(pair) < 0.0);
+            let square = sum_of_squares(recent.iter().zip(&state.white_total).map(gap));
+            let weight = rows * after * before / (after + before);
+            let statistic = if self.shape.rise_only && falls { 0.0 } else { weight * square / d };
+            let past = history.threshold().map(f64::from);
+            let threshold = past.unwrap_or(shorter).max(chance);
+            // A window twice as long differs twice as much where rows depend on each other.
+            shorter = threshold * if threshold > chance { 2.0 } else { 1.0 };
+            let finding = Finding { strength: statistic / threshold, statistic, threshold, scale };
+            let usable = !long_only || (scale >= LONG_SCALE && past.is_some());
+            if usable && best.is_none_or(|best| finding.strength > best.strength) {
+                best = Some(finding);
+            }
+            if calm {
+                history.take(statistic as f32, scale);
+            }
+        }
+        best
+    }
+
+    /// Weights that project a row onto the direction in which the mean of the last `scale` blocks differs.
+    pub fn direction(&self, scale: usize) -> Option<Vec<f64>> {
+        let state = &self.state;
+        if state.white_blocks.len() < scale || state.count <= scale as u64 {
+            return None;
+        }
+        let (after, before) = (scale as f64, (state.count - scale as u64) as f64);
+        let mut recent = vec![0.0; self.shape.dimensions];
+        state.white_blocks.iter().rev().take(scale).for_each(|block| add(&mut recent, block));
+        let mut direction: Vec<f64> = recent
+            .iter()
+            .zip(&state.white_total)
+            .map(|(recent, total)| recent / after - (total - recent) / before)
+            .collect();
+        state.factor.backward(&mut direction);
+        Some(direction)
+    }
+
+    /// Forgets the mean. The past of the statistics stays, since it is the stream's; what is known of the covariance
+    /// stays with the weight of `rows` rows.
+    pub fn restart(&mut self, rows: f64) {
+        let old = std::mem::replace(&mut self.state, MeanShift::new(self.shape).state);
+        let kept = (rows / old.freedom.max(1.0)).min(1.0);
+        self.state.scatter = old.scatter;
+        self.state.scatter.scale(kept);
+        self.state.freedom = old.freedom * kept;
+        self.state.histories = old.histories;
+    }
+
+    /// Whether a state could have come from this.
+    pub fn fits(&self, state: &MeanShiftState) -> bool {
+        let d = self.shape.dimensions;
+        let vectors = state.blocks.iter().chain(&state.white_blocks).chain([&state.total, &state.white_total]);
+        let finite = |value: &f64| value.is_finite();
+        vectors.clone().all(|vector| vector.len() == d && vector.iter().all(finite))
+            && state.blocks.len() <= LONGEST
+            && state.blocks.len() as u64 <= state.count
+            && state.white_blocks.len() <= state.blocks.len()
+            && state.scatter.is_sound(d)
+            && (state.factor.is_sound(0) || state.factor.is_sound(d))
+            && (state.white_blocks.is_empty() || state.factor.is_sound(d))
+            && state.freedom.is_finite()
+            && state.freedom >= 0.0
+            && state.factored_at.is_finite()
+            && state.factored_at >= 0.0
+            && state.histories.len() == SCALES.len()
+            && state.histories.iter().all(History::is_sound)
+    }
+}
+
+/// In four sums side by side, for vector instructions.
+fn sum_of_squares(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sums = [0.0; 4];
+    for (number, value) in values.enumerate() {
+        sums[number % 4] += value * value;
+    }
+    sums.iter().sum()
+}
+
+fn add(sum: &mut [f64], values: &[f64]) {
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+}
+
+/// What a chi-square variable with `d` degrees of freedom, divided by `d`, exceeds as rarely as a normal one exceeds
+/// `deviations` (Wilson and Hilferty 1931).
+fn chance_threshold(d: f64, deviations: f64) -> f64 {
+    let spread = 2.0 / (9.0 * d);
+    (1.0 - spread + deviations * spread.sqrt()).powi(3)
+}

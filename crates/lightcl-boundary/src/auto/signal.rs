@@ -1,0 +1,97 @@
+//! The signals that are watched, one row each.
+
+use super::mean_shift::Shape;
+use super::row::Row;
+use super::{ACTIVATION_FEATURES, FEATURES};
+use serde::{Deserialize, Serialize};
+
+/// Dimensions in which class shares are counted; more classes share one.
+const SHARE_SLOTS: usize = 16;
+
+/// A sequence of vectors whose mean stays where it is while the task stays the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// Random features of the inputs: they lie elsewhere.
+    Input,
+    /// The same of the frozen prefix's outputs, where the learner has them.
+    Activations,
+    /// Random features times the residual of a small closed-form classifier: where a rule changes they become
+    /// correlated, often before the error shows it (a score test of parameter stability, Nyblom 1989).
+    Rule,
+    /// Squared residual of that classifier; only a rise counts.
+    Residual,
+    /// Whether the learner was wrong; only a rise counts.
+    Error,
+    /// Which class a row has: shares that shift, a class that is gone.
+    ClassShares,
+}
+
+impl Signal {
+    /// All signals.
+    pub const ALL: [Signal; 6] =
+        [Signal::Input, Signal::Activations, Signal::Rule, Signal::Residual, Signal::Error, Signal::ClassShares];
+
+    /// The signal's name in settings and evidence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::Input => "input",
+            Signal::Activations => "activations",
+            Signal::Rule => "rule",
+            Signal::Residual => "residual",
+            Signal::Error => "error",
+            Signal::ClassShares => "class_shares",
+        }
+    }
+
+    /// What a strong sign of it means, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Signal::Input => "the inputs lie elsewhere",
+            Signal::Activations => "the prefix's outputs lie elsewhere",
+            Signal::Rule => "inputs and labels are related in another way",
+            Signal::Residual => "labels are less predictable from the inputs",
+            Signal::Error => "the learner is wrong more often",
+            Signal::ClassShares => "the shares of the classes are others",
+        }
+    }
+
+    pub(super) fn shape(self) -> Shape {
+        let shape = |dimensions, rise_only, variance_floor, deviations| Shape {
+            dimensions,
+            rise_only,
+            variance_floor,
+            deviations,
+        };
+        match self {
+            Signal::Input => shape(FEATURES, false, 0.0, 5.0),
+            Signal::Rule => shape(FEATURES, false, 0.01, 5.0),
+            Signal::Activations => shape(ACTIVATION_FEATURES, false, 0.0, 5.0),
+            Signal::Residual | Signal::Error => shape(1, true, 0.02, 4.5),
+            Signal::ClassShares => shape(SHARE_SLOTS, false, 0.005, 6.0),
+        }
+    }
+
+    /// Whether it needs the closed-form classifier.
+    pub(super) fn reads(self) -> bool {
+        matches!(self, Signal::Rule | Signal::Residual)
+    }
+
+    /// Adds a row's vector. False when the row has none.
+    pub(super) fn vector(self, row: &Row, vector: &mut Vec<f32>) -> bool {
+        match self {
+            Signal::Input => vector.extend(row.features()),
+            Signal::Activations if row.activations.is_empty() => return false,
+            Signal::Activations => vector.extend(&row.activations),
+            Signal::Rule => vector.extend(row.features().iter().map(|feature| feature * row.signed_residual)),
+            Signal::Residual => vector.push(row.squared_residual),
+            Signal::Error => vector.push(row.error),
+            Signal::ClassShares => {
+                let start = vector.len();
+                vector.resize(start + SHARE_SLOTS, 0.0);
+                vector[start + row.slot % SHARE_SLOTS] = 1.0;
+            }
+        }
+        true
+    }
+}
