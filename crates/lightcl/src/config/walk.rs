@@ -24,8 +24,8 @@ impl<'a> Walker<'a> {
     fn value(&mut self, shape: Shape<'a>, node: &Node, path: &mut Vec<String>) -> Option<Value> {
         let forms = shape.forms();
         let choices: Vec<&str> = forms.iter().filter_map(|form| form.choices()).flatten().collect();
-        let may_be_list = forms.iter().any(|form| form.json_type() == Some("array"));
-        if !choices.is_empty() && !(may_be_list && node.is("array")) {
+        let is_list = node.is("array") && forms.iter().any(|form| form.json_type() == Some("array"));
+        if !choices.is_empty() && !is_list {
             return self.choice(&choices, node, path);
         }
         let node = &as_text(&forms, node);
