@@ -1,14 +1,28 @@
 //! Seeded streams with known change points. A new kind of stream is one file: a struct of settings that implements
 //! [`Generator`].
 
+mod agrawal;
 mod another_rule;
+mod change;
 mod class_incremental;
+mod led;
 mod moved_inputs;
+mod random_rbf;
+mod rotating_hyperplane;
+mod sea;
+mod sine;
 mod stationary;
 
+pub use agrawal::Agrawal;
 pub use another_rule::AnotherRule;
+pub use change::Change;
 pub use class_incremental::ClassIncremental;
+pub use led::Led;
 pub use moved_inputs::MovedInputs;
+pub use random_rbf::RandomRbf;
+pub use rotating_hyperplane::RotatingHyperplane;
+pub use sea::Sea;
+pub use sine::{Sine, SineCurve};
 pub use stationary::Stationary;
 
 use arrow_array::types::Float32Type;
@@ -131,13 +145,36 @@ impl SyntheticStream {
 mod tests {
     use super::*;
 
+    /// How often the rule of each task but the last is right on that task and on the next.
+    pub(super) fn rule_accuracies(
+        stream: &SyntheticStream,
+        rule: impl Fn(usize, &[f32]) -> ClassId,
+    ) -> Vec<(f64, f64)> {
+        let tasks = stream.tasks();
+        let accuracy = |concept: usize, rows: &Samples| {
+            let hits = (0..rows.len()).filter(|&row| rule(concept, rows.row(row)) == rows.labels[row]).count();
+            hits as f64 / rows.len() as f64
+        };
+        (1..tasks.len()).map(|task| (accuracy(task - 1, &tasks[task - 1]), accuracy(task - 1, &tasks[task]))).collect()
+    }
+
     #[test]
     fn tasks_and_batches_hold_all_rows_once() {
-        let generators: [&dyn Generator; 4] = [
+        let gradual = Change::Gradual { width: 300 };
+        let generators: [&dyn Generator; 13] = [
             &ClassIncremental::default(),
             &AnotherRule::default(),
             &MovedInputs::default(),
             &Stationary { rows: 3000, ..Stationary::default() },
+            &Sea::default(),
+            &Sea { change: gradual, ..Sea::default() },
+            &RotatingHyperplane::default(),
+            &RotatingHyperplane { change: Change::Recurring, speed: 0.01, ..RotatingHyperplane::default() },
+            &Agrawal { change: gradual, ..Agrawal::default() },
+            &Led { change: Change::Recurring, ..Led::default() },
+            &RandomRbf::default(),
+            &RandomRbf { change: gradual, speed: 0.001, ..RandomRbf::default() },
+            &Sine::default(),
         ];
         for generator in generators {
             let stream = generator.generate(3);
