@@ -3,11 +3,12 @@
 use super::history::History;
 use super::symmetric::{Factor, Symmetric};
 use super::{BLOCK_ROWS, LONG_SCALE, is_sampled};
+use crate::placement::likeliest_step;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Blocks in each window that is compared with what was before it.
-pub(super) const SCALES: [usize; 6] = [1, 2, 4, 8, 16, 32];
+pub(super) const SCALES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 const LONGEST: usize = SCALES[SCALES.len() - 1];
 /// Blocks that the rows before a window fill at least.
 const LEAST_REFERENCE: u64 = 4;
@@ -15,7 +16,7 @@ const LEAST_REFERENCE: u64 = 4;
 /// each other.
 const DEPENDENT_FROM: f64 = 1.8;
 
-/// Hotelling's statistic of the mean of the last 16, 32, .. 512 rows against the mean of all rows before them
+/// Hotelling's statistic of the mean of the last 16, 32, .. 1,024 rows against the mean of all rows before them
 /// (Hotelling 1931), each judged against chance and against its own past.
 ///
 /// The covariance comes from deviations within blocks of 16 rows, so that a moving mean does not inflate it. Rows of
@@ -46,7 +47,9 @@ pub(super) struct Shape {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct MeanShiftState {
     count: u64,
-    /// Sums over each of the last blocks, oldest first; then the same after whitening.
+    /// Index of the first row of each of the last blocks, oldest first.
+    starts: VecDeque<u64>,
+    /// Sums over each of them; then the same after whitening.
     blocks: VecDeque<Vec<f64>>,
     white_blocks: VecDeque<Vec<f64>>,
     /// Sum over all blocks, plain and whitened.
@@ -92,8 +95,8 @@ impl MeanShift {
         self.state = state;
     }
 
-    /// Takes in a block: `BLOCK_ROWS` rows of `dimensions` numbers.
-    pub fn take(&mut self, rows: &[f32]) {
+    /// Takes in a block: `BLOCK_ROWS` rows of `dimensions` numbers, and the index of the first.
+    pub fn take(&mut self, start: u64, rows: &[f32]) {
         let dimensions = self.shape.dimensions;
         let state = &mut self.state;
         // The buffers of the oldest block serve the newest.
@@ -118,6 +121,10 @@ impl MeanShift {
         state.count = state.count.saturating_add(1);
         add(&mut state.total, &sum);
         state.blocks.push_back(sum);
+        if is_full {
+            state.starts.pop_front();
+        }
+        state.starts.push_back(start);
         if state.freedom >= 1.125 * state.factored_at {
             self.refactor();
         }
@@ -207,6 +214,18 @@ impl MeanShift {
         best
     }
 
+    /// Whether the first number's mean has fallen over the last `scale` blocks, by more than two standard errors.
+    pub fn falls(&self, scale: usize) -> bool {
+        let state = &self.state;
+        if state.white_blocks.len() < scale || state.count <= scale as u64 {
+            return false;
+        }
+        let (after, before) = (scale as f64, (state.count - scale as u64) as f64);
+        let recent: f64 = state.white_blocks.iter().rev().take(scale).map(|block| block[0]).sum();
+        let gap = recent / after - (state.white_total[0] - recent) / before;
+        gap < -2.0 * (BLOCK_ROWS as f64 * (1.0 / after + 1.0 / before)).sqrt()
+    }
+
     /// Weights that project a row onto the direction in which the mean of the last `scale` blocks differs.
     pub fn direction(&self, scale: usize) -> Option<Vec<f64>> {
         let state = &self.state;
@@ -223,6 +242,16 @@ impl MeanShift {
             .collect();
         state.factor.backward(&mut direction);
         Some(direction)
+    }
+
+    /// Index of the first row of the block from which on the mean along the direction of the last `scale` blocks'
+    /// difference is likeliest to have moved.
+    pub fn place(&self, scale: usize) -> Option<u64> {
+        let state = &self.state;
+        let direction = self.direction(scale)?;
+        let project = |block: &Vec<f64>| block.iter().zip(&direction).map(|(a, b)| a * b).sum();
+        let values: Vec<f64> = state.blocks.iter().map(project).collect();
+        likeliest_step(&values).and_then(|split| state.starts.get(split).copied())
     }
 
     /// Forgets the mean. The past of the statistics stays, since it is the stream's; what is known of the covariance
@@ -243,6 +272,7 @@ impl MeanShift {
         let finite = |value: &f64| value.is_finite();
         vectors.clone().all(|vector| vector.len() == d && vector.iter().all(finite))
             && state.blocks.len() <= LONGEST
+            && state.starts.len() == state.blocks.len()
             && state.blocks.len() as u64 <= state.count
             && state.white_blocks.len() <= state.blocks.len()
             && state.scatter.is_sound(d)

@@ -27,7 +27,7 @@ const BLOCK_ROWS: usize = 16;
 /// Random features of the inputs, and of the prefix's outputs.
 const FEATURES: usize = 24;
 const ACTIVATION_FEATURES: usize = 24;
-/// Rows kept for placing a boundary and for a quick start after it: those of the longest window.
+/// Rows kept for placing a boundary and for a quick start after it.
 const KEPT_ROWS: usize = 512;
 /// Blocks in the shortest window that is trusted where rows depend on each other.
 const LONG_SCALE: usize = 8;
@@ -71,7 +71,14 @@ pub struct AutoConfig {
 impl Default for AutoConfig {
     fn default() -> Self {
         AutoConfig {
-            signals: vec![Signal::Input, Signal::Rule, Signal::Residual, Signal::Error, Signal::ClassShares],
+            signals: vec![
+                Signal::Input,
+                Signal::Rule,
+                Signal::Calibration,
+                Signal::Residual,
+                Signal::Error,
+                Signal::ClassShares,
+            ],
             new_classes: true,
             min_task_samples: 100,
             sensitivity: 1.0,
@@ -224,14 +231,14 @@ impl AutoDetector {
         for (signal, shift) in self.config.signals.iter().zip(&mut self.shifts) {
             let early = match signal {
                 // Residuals of rows before a reset are of the old task's classifier.
-                Signal::Rule => seeding || state.samples < RULE_FROM,
+                Signal::Rule | Signal::Calibration => seeding || state.samples < RULE_FROM,
                 Signal::Residual => seeding || state.samples < RESIDUAL_FROM,
                 Signal::Error => seeding,
                 _ => false,
             };
             block.clear();
             if !early && state.rows.range(start..last).all(|row| signal.vector(row, block)) {
-                shift.take(block);
+                shift.take(state.rows[start].index, block);
             }
         }
         if self.config.signals.iter().any(|signal| signal.reads()) {
@@ -251,11 +258,20 @@ impl AutoDetector {
         let is_input = |signal: &Signal| matches!(signal, Signal::Input | Signal::Activations);
         let dependent =
             self.config.signals.iter().zip(&self.shifts).any(|(s, shift)| is_input(s) && shift.is_dependent());
+        let residual = self.config.signals.iter().position(|&signal| signal == Signal::Residual);
         state.findings.clear();
         for (&signal, shift) in self.config.signals.iter().zip(&mut self.shifts) {
             if let Some(mut finding) = shift.look(calm, dependent) {
                 finding.strength *= self.config.sensitivity / if dependent { state.bar } else { 1.0 };
                 state.findings.push((signal, finding));
+            }
+        }
+        // A classifier that is still getting better moves what its residuals are related to, too.
+        if let Some(residual) = residual {
+            let learns = |finding: &Finding| self.shifts[residual].falls(finding.scale);
+            let related = |signal: &Signal| matches!(signal, Signal::Rule | Signal::Calibration);
+            for (_, finding) in state.findings.iter_mut().filter(|(s, finding)| related(s) && learns(finding)) {
+                finding.strength = 0.0;
             }
         }
         state.bar = 1.0 + (state.bar - 1.0) * 0.5_f64.powf(1.0 / LIFT_HALVES_IN_BLOCKS);
@@ -286,10 +302,13 @@ impl AutoDetector {
     /// Index of the row at which the mean of a signal is likeliest to have moved.
     fn place(&self, signal: Signal, scale: usize) -> Option<u64> {
         let number = self.config.signals.iter().position(|&other| other == signal)?;
-        let direction = self.shifts[number].direction(scale)?;
+        let shift = &self.shifts[number];
+        let direction = shift.direction(scale)?;
         let rows = &self.state.rows;
-        let span = ((2 * scale + 8) * BLOCK_ROWS).min(rows.len());
-        let start = rows.len() - span;
+        // First roughly among all blocks, then by row if those rows are still here.
+        let block = shift.place(scale)?;
+        let Some(block) = rows.iter().position(|row| row.index == block) else { return Some(block) };
+        let start = block.saturating_sub((scale + 4) * BLOCK_ROWS);
         let mut vector = Vec::new();
         let values: Vec<f64> = rows
             .range(start..)

@@ -17,6 +17,8 @@ pub(super) struct Row {
     /// Over all class slots, the sum of squared residuals of the closed-form classifier, and their sum under fixed signs.
     pub squared_residual: f32,
     pub signed_residual: f32,
+    /// What was predicted, summed under the same signs; in [-1, 1] but for what clipping leaves over.
+    pub signed_score: f32,
     /// What the classifier reads: 1, the standardised inputs if they are few, the random features.
     pub read: Vec<f32>,
     /// Random features of the prefix's outputs; empty where the learner gave none.
@@ -45,18 +47,21 @@ impl Row {
 
     /// Takes in what the classifier predicted.
     pub fn compare(&mut self, shares: &[f32]) {
-        (self.squared_residual, self.signed_residual) = (0.0, 0.0);
+        (self.squared_residual, self.signed_residual, self.signed_score) = (0.0, 0.0, 0.0);
         for slot in 0..shares.len().max(self.slot + 1) {
-            let residual = f32::from(u8::from(slot == self.slot)) - shares.get(slot).copied().unwrap_or(0.0);
+            let share = shares.get(slot).copied().unwrap_or(0.0);
+            let residual = f32::from(u8::from(slot == self.slot)) - share;
             self.squared_residual += residual * residual;
             // Fixed signs, so that the residuals of different classes do not cancel out.
-            self.signed_residual += if (slot * 7 + 3) % 5 < 2 { residual } else { -residual };
+            let sign = if (slot * 7 + 3) % 5 < 2 { 1.0 } else { -1.0 };
+            self.signed_residual += sign * residual;
+            self.signed_score += sign * share;
         }
     }
 
     /// Whether this could have come from a row with so many inputs.
     pub fn is_sound(&self, inputs: usize) -> bool {
-        let numbers = [self.error, self.squared_residual, self.signed_residual];
+        let numbers = [self.error, self.squared_residual, self.signed_residual, self.signed_score];
         self.slot < CLASS_SLOTS
             && self.read.len() == read_width(inputs)
             && (self.activations.is_empty() || self.activations.len() == ACTIVATION_FEATURES)

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Dimensions in which class shares are counted; more classes share one.
 const SHARE_SLOTS: usize = 16;
+/// Bins of what was predicted.
+const SCORE_BINS: usize = 8;
 
 /// A sequence of vectors whose mean stays where it is while the task stays the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,9 @@ pub enum Signal {
     /// Random features times the residual of a small closed-form classifier: where a rule changes they become
     /// correlated, often before the error shows it (a score test of parameter stability, Nyblom 1989).
     Rule,
+    /// The residual in bins of what was predicted: where a rule moves a little, rows of some scores are no longer what
+    /// those scores meant (Hosmer and Lemeshow 1980).
+    Calibration,
     /// Squared residual of that classifier; only a rise counts.
     Residual,
     /// Whether the learner was wrong; only a rise counts.
@@ -29,8 +34,15 @@ pub enum Signal {
 
 impl Signal {
     /// All signals.
-    pub const ALL: [Signal; 6] =
-        [Signal::Input, Signal::Activations, Signal::Rule, Signal::Residual, Signal::Error, Signal::ClassShares];
+    pub const ALL: [Signal; 7] = [
+        Signal::Input,
+        Signal::Activations,
+        Signal::Rule,
+        Signal::Calibration,
+        Signal::Residual,
+        Signal::Error,
+        Signal::ClassShares,
+    ];
 
     /// The signal's name in settings and evidence.
     pub fn name(self) -> &'static str {
@@ -38,6 +50,7 @@ impl Signal {
             Signal::Input => "input",
             Signal::Activations => "activations",
             Signal::Rule => "rule",
+            Signal::Calibration => "calibration",
             Signal::Residual => "residual",
             Signal::Error => "error",
             Signal::ClassShares => "class_shares",
@@ -50,6 +63,7 @@ impl Signal {
             Signal::Input => "the inputs lie elsewhere",
             Signal::Activations => "the prefix's outputs lie elsewhere",
             Signal::Rule => "inputs and labels are related in another way",
+            Signal::Calibration => "what was predicted of the inputs no longer holds",
             Signal::Residual => "labels are less predictable from the inputs",
             Signal::Error => "the learner is wrong more often",
             Signal::ClassShares => "the shares of the classes are others",
@@ -67,6 +81,7 @@ impl Signal {
             Signal::Input => shape(FEATURES, false, 0.0, 5.0),
             Signal::Rule => shape(FEATURES, false, 0.01, 5.0),
             Signal::Activations => shape(ACTIVATION_FEATURES, false, 0.0, 5.0),
+            Signal::Calibration => shape(SCORE_BINS, false, 0.01, 5.4),
             Signal::Residual | Signal::Error => shape(1, true, 0.02, 4.5),
             Signal::ClassShares => shape(SHARE_SLOTS, false, 0.005, 6.0),
         }
@@ -74,7 +89,7 @@ impl Signal {
 
     /// Whether it needs the closed-form classifier.
     pub(super) fn reads(self) -> bool {
-        matches!(self, Signal::Rule | Signal::Residual)
+        matches!(self, Signal::Rule | Signal::Calibration | Signal::Residual)
     }
 
     /// Adds a row's vector. False when the row has none.
@@ -84,6 +99,12 @@ impl Signal {
             Signal::Activations if row.activations.is_empty() => return false,
             Signal::Activations => vector.extend(&row.activations),
             Signal::Rule => vector.extend(row.features().iter().map(|feature| feature * row.signed_residual)),
+            Signal::Calibration => {
+                let start = vector.len();
+                vector.resize(start + SCORE_BINS, 0.0);
+                let bin = (row.signed_score + 1.0) / 2.0 * SCORE_BINS as f32;
+                vector[start + (bin.max(0.0) as usize).min(SCORE_BINS - 1)] = row.signed_residual;
+            }
             Signal::Residual => vector.push(row.squared_residual),
             Signal::Error => vector.push(row.error),
             Signal::ClassShares => {
