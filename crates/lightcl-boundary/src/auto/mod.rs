@@ -43,6 +43,8 @@ const WEAK: f64 = 0.8;
 const CLEAR: f64 = 1.0;
 const STRONG: f64 = 2.0;
 const LOOKS: u32 = 4;
+/// A slow change has settled when its sign has not grown for so many looks.
+const SETTLED_LOOKS: u32 = 4;
 /// Where rows depend on each other every boundary lifts the bar so much, and the lift halves in so many blocks.
 const LIFT: f64 = 1.5;
 const LIFT_HALVES_IN_BLOCKS: f64 = 1024.0;
@@ -127,6 +129,9 @@ struct AutoState {
     looks: u64,
     /// Looks in a row with a sign, clear ones doubly.
     over: u32,
+    /// The strongest of those signs, and looks since.
+    peak: f64,
+    since_peak: u32,
     /// What strengths are divided by where rows depend on each other.
     bar: f64,
     /// What the last look found, for the evidence.
@@ -145,6 +150,8 @@ impl Default for AutoState {
             waiting: 0,
             looks: 0,
             over: 0,
+            peak: 0.0,
+            since_peak: 0,
             bar: 1.0,
             findings: Vec::new(),
             reported: None,
@@ -279,7 +286,7 @@ impl AutoDetector {
         state.findings.sort_by(|(_, a), (_, b)| b.strength.total_cmp(&a.strength));
         let Some(&(signal, strongest)) = state.findings.first().filter(|_| may_fire) else { return Verdict::Stable };
         if strongest.strength < WEAK {
-            state.over = 0;
+            (state.over, state.peak, state.since_peak) = (0, 0.0, 0);
             return Verdict::Stable;
         }
         // A weak sign has to last four looks, a clear one two, a strong one only this.
@@ -289,7 +296,13 @@ impl AutoDetector {
             _ => 1,
         };
         state.over = state.over.saturating_add(weight);
-        if state.over < LOOKS {
+        // What takes long to see may still be under way: the boundary is where it has settled.
+        state.since_peak = state.since_peak.saturating_add(1);
+        if strongest.strength > state.peak {
+            (state.peak, state.since_peak) = (strongest.strength, 0);
+        }
+        let settles = strongest.scale >= LONG_SCALE && state.since_peak < SETTLED_LOOKS;
+        if state.over < LOOKS || settles {
             return Verdict::Warning;
         }
         if dependent {
