@@ -40,6 +40,8 @@ pub(super) struct Shape {
     pub rise_only: bool,
     /// Added to every variance: a mean of rare events is not normal, and without this two of them would be a sign.
     pub variance_floor: f64,
+    /// Added to every variance, as a share of their mean: directions in which little was seen count less.
+    pub ridge_share: f64,
     /// How strict the test is: standard deviations of a normal variable with the same tail.
     pub deviations: f64,
 }
@@ -61,6 +63,8 @@ pub(super) struct MeanShiftState {
     /// Cholesky's factor of the covariance, and the degrees of freedom it was taken at.
     factor: Factor,
     factored_at: f64,
+    /// Numbers of a vector that were not constant then.
+    varying: f64,
     histories: Vec<History>,
 }
 
@@ -73,6 +77,8 @@ pub(super) struct Finding {
     pub threshold: f64,
     /// Blocks in the window.
     pub scale: usize,
+    /// Squared distance of the means in standard deviations: what the statistic is without the number of rows.
+    pub effect: f64,
 }
 
 impl MeanShift {
@@ -146,10 +152,12 @@ impl MeanShift {
         let state = &mut self.state;
         let (d, freedom) = (self.shape.dimensions as f64, state.freedom);
         let typical = (0..self.shape.dimensions).map(|i| state.scatter.diagonal(i)).sum::<f64>() / d / freedom;
-        let ridge = 0.02 * typical + self.shape.variance_floor + 1e-9;
+        let ridge = self.shape.ridge_share * typical + self.shape.variance_floor + 1e-9;
         let Some(factor) = state.scatter.factor(freedom, ridge) else { return };
         state.factor = factor;
         state.factored_at = freedom;
+        let varies = |&i: &usize| state.scatter.diagonal(i) > 1e-9 * freedom;
+        state.varying = (0..self.shape.dimensions).filter(varies).count().max(1) as f64;
         let whiten = |sum: &Vec<f64>| {
             let mut white = sum.clone();
             state.factor.forward(&mut white);
@@ -165,7 +173,7 @@ impl MeanShift {
 
     /// Whether rows next to each other are alike, so that windows differ by more than chance all the time.
     pub fn is_dependent(&self) -> bool {
-        let independent = chance_threshold(self.shape.dimensions as f64, 0.0);
+        let independent = chance_threshold(self.state.varying.max(1.0), 0.0);
         let median = self.state.histories.first().and_then(History::median);
         median.is_some_and(|median| f64::from(median) > DEPENDENT_FROM * independent)
     }
@@ -174,7 +182,7 @@ impl MeanShift {
     /// statistics enter their own history.
     pub fn look(&mut self, calm: bool, long_only: bool) -> Option<Finding> {
         let state = &mut self.state;
-        let d = self.shape.dimensions as f64;
+        let d = state.varying.max(1.0);
         let chance = chance_threshold(d, self.shape.deviations)
             * (state.factored_at / (state.factored_at - d - 1.0).max(0.25 * state.factored_at));
         let mut best: Option<Finding> = None;
@@ -202,7 +210,7 @@ impl MeanShift {
             let threshold = past.unwrap_or(shorter).max(chance);
             // A window twice as long differs twice as much where rows depend on each other.
             shorter = threshold * if threshold > chance { 2.0 } else { 1.0 };
-            let finding = Finding { strength: statistic / threshold, statistic, threshold, scale };
+            let finding = Finding { strength: statistic / threshold, statistic, threshold, scale, effect: square };
             let usable = !long_only || (scale >= LONG_SCALE && past.is_some());
             if usable && best.is_none_or(|best| finding.strength > best.strength) {
                 best = Some(finding);
@@ -282,6 +290,8 @@ impl MeanShift {
             && state.freedom >= 0.0
             && state.factored_at.is_finite()
             && state.factored_at >= 0.0
+            && state.varying.is_finite()
+            && state.varying >= 0.0
             && state.histories.len() == SCALES.len()
             && state.histories.iter().all(History::is_sound)
     }

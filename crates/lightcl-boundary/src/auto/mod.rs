@@ -43,7 +43,7 @@ const WEAK: f64 = 0.8;
 const CLEAR: f64 = 1.0;
 const STRONG: f64 = 2.0;
 const LOOKS: u32 = 4;
-/// A slow change has settled when its sign has not grown for so many looks.
+/// A slow change has settled when its effect has not grown for so many looks.
 const SETTLED_LOOKS: u32 = 4;
 /// Where rows depend on each other every boundary lifts the bar so much, and the lift halves in so many blocks.
 const LIFT: f64 = 1.5;
@@ -129,7 +129,7 @@ struct AutoState {
     looks: u64,
     /// Looks in a row with a sign, clear ones doubly.
     over: u32,
-    /// The strongest of those signs, and looks since.
+    /// The largest effect among those signs, and looks since.
     peak: f64,
     since_peak: u32,
     /// What strengths are divided by where rows depend on each other.
@@ -192,6 +192,9 @@ impl AutoDetector {
         }
         if config.signals.iter().enumerate().any(|(number, signal)| config.signals[..number].contains(signal)) {
             return Err(Error::user("auto.signals names a signal twice"));
+        }
+        if config.signals.is_empty() && !config.new_classes {
+            return Err(Error::user("auto has nothing to watch; name a signal or set new_classes"));
         }
         Ok(AutoDetector {
             name,
@@ -298,8 +301,8 @@ impl AutoDetector {
         state.over = state.over.saturating_add(weight);
         // What takes long to see may still be under way: the boundary is where it has settled.
         state.since_peak = state.since_peak.saturating_add(1);
-        if strongest.strength > state.peak {
-            (state.peak, state.since_peak) = (strongest.strength, 0);
+        if strongest.effect > 1.02 * state.peak {
+            (state.peak, state.since_peak) = (strongest.effect, 0);
         }
         let settles = strongest.scale >= LONG_SCALE && state.since_peak < SETTLED_LOOKS;
         if state.over < LOOKS || settles {

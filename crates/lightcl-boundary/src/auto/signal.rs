@@ -71,19 +71,19 @@ impl Signal {
     }
 
     pub(super) fn shape(self) -> Shape {
-        let shape = |dimensions, rise_only, variance_floor, deviations| Shape {
-            dimensions,
-            rise_only,
-            variance_floor,
-            deviations,
-        };
+        let vectors =
+            Shape { dimensions: FEATURES, rise_only: false, variance_floor: 0.0, ridge_share: 0.02, deviations: 5.0 };
         match self {
-            Signal::Input => shape(FEATURES, false, 0.0, 5.0),
-            Signal::Rule => shape(FEATURES, false, 0.01, 5.0),
-            Signal::Activations => shape(ACTIVATION_FEATURES, false, 0.0, 5.0),
-            Signal::Calibration => shape(SCORE_BINS, false, 0.01, 5.4),
-            Signal::Residual | Signal::Error => shape(1, true, 0.02, 4.5),
-            Signal::ClassShares => shape(SHARE_SLOTS, false, 0.005, 6.0),
+            Signal::Input => vectors,
+            Signal::Activations => Shape { dimensions: ACTIVATION_FEATURES, ..vectors },
+            Signal::Rule => Shape { variance_floor: 0.01, ..vectors },
+            Signal::Calibration => {
+                Shape { dimensions: SCORE_BINS, variance_floor: 0.01, ridge_share: 0.1, deviations: 5.4, ..vectors }
+            }
+            Signal::Residual | Signal::Error => {
+                Shape { dimensions: 1, rise_only: true, variance_floor: 0.02, deviations: 4.5, ..vectors }
+            }
+            Signal::ClassShares => Shape { dimensions: SHARE_SLOTS, variance_floor: 0.005, deviations: 6.0, ..vectors },
         }
     }
 
@@ -102,8 +102,12 @@ impl Signal {
             Signal::Calibration => {
                 let start = vector.len();
                 vector.resize(start + SCORE_BINS, 0.0);
-                let bin = (row.signed_score + 1.0) / 2.0 * SCORE_BINS as f32;
-                vector[start + (bin.max(0.0) as usize).min(SCORE_BINS - 1)] = row.signed_residual;
+                // Shared between two neighbouring bins, so that a score at their border does not jump.
+                let place = ((row.signed_score + 1.0) / 2.0).clamp(0.0, 1.0) * (SCORE_BINS - 1) as f32;
+                let bin = (place as usize).min(SCORE_BINS - 2);
+                let share = place - bin as f32;
+                vector[start + bin] = (1.0 - share) * row.signed_residual;
+                vector[start + bin + 1] = share * row.signed_residual;
             }
             Signal::Residual => vector.push(row.squared_residual),
             Signal::Error => vector.push(row.error),
