@@ -13,11 +13,13 @@ impl Operator {
         mut evidence: Vec<Evidence>,
         outputs: &mut Vec<Output>,
     ) -> Result<()> {
+        // Where the stream itself names another task it does so at this very row, whatever others estimate.
+        let named = evidence.iter().any(|evidence| evidence.detector == TASK_COLUMN);
+        let at = if named { detected_at } else { at };
         let undone = self.undo_windows_back_to(at)?;
         let progress = &mut self.progress;
         let split = progress.pending.meta.partition_point(|meta| meta.index < at);
         let Some(first) = progress.pending.meta.get(split).cloned() else { return Ok(()) };
-        let named = evidence.iter().any(|evidence| evidence.detector == TASK_COLUMN);
         let name = first.task_key.as_deref();
         if split == 0 && progress.task().visit.rows == 0
             || named && name.is_some_and(|name| progress.task().has_key(name))

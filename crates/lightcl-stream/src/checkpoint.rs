@@ -66,8 +66,11 @@ impl Stateful for Operator {
     }
 }
 
+/// Parts made anew from a saved state.
+type Restored = (Option<Box<dyn Learner>>, Ring, Regimes);
+
 impl Operator {
-    fn restore_parts(&mut self, saved: &Saved) -> Result<(Option<Box<dyn Learner>>, Ring, Regimes)> {
+    fn restore_parts(&mut self, saved: &Saved) -> Result<Restored> {
         self.encoder.restore(&saved.encoder)?;
         self.detector.restore(&saved.detector)?;
         let learner = match &saved.learner {

@@ -4,7 +4,7 @@
 mod support;
 
 use arrow_array::RecordBatch;
-use lightcl_boundary::TaskColumnDetector;
+use lightcl_boundary::{AnyOf, TaskColumnDetector};
 use lightcl_core::*;
 use lightcl_stream::{Operator, OperatorConfig, RegimesConfig};
 use lightcl_testkit::SoftmaxRegression;
@@ -120,7 +120,13 @@ fn a_task_column_decides_by_its_names_alone() {
     let events = boundaries(&outputs);
     let message = &events[1].evidence[1].message;
     assert!(message.contains("task 0 went by the name \"a\" before"), "{message}");
-    // A detector that says nothing of names is told no other than the statistics know, but a wrong name is not taken.
+    // When another detector fires at the same row and estimates an earlier one, the column is believed.
+    let estimates = Scripted { script: vec![(100, 90), (200, 190)], ..Scripted::default() };
+    let both = AnyOf::new(vec![Box::new(estimates), Box::new(TaskColumnDetector::new())]).unwrap();
+    let outputs = run_in_pieces(&mut operator(config(), &batch, both), &batch, &[64]);
+    assert_eq!(boundaries(&outputs)[..2].iter().map(|event| event.at).collect::<Vec<_>>(), vec![100, 200]);
+    assert_eq!(found(&outputs), vec![(1, false), (0, true), (2, false), (1, true)]);
+    // With a detector that says nothing of names the statistics decide, but no task is taken under another name.
     let mut unnamed = operator(config(), &batch, at_once());
     let outputs = run_in_pieces(&mut unnamed, &batch, &[64]);
     assert_eq!(found(&outputs), vec![(1, false), (2, false), (3, false), (4, false)]);

@@ -279,7 +279,7 @@ mod tests {
     fn the_least_recently_used_task_goes_into_the_nearest() {
         let regimes = three_tasks();
         assert_eq!(regimes.merge_candidate(4, |task| u64::from(10 - task)), Some((3, 0)), "the same classes");
-        assert_eq!(regimes.merge_candidate(0, |task| u64::from(task)), Some((3, 0)));
+        assert_eq!(regimes.merge_candidate(0, u64::from), Some((3, 0)));
         assert_eq!(Regimes::new(RegimesConfig::default(), 0).unwrap().merge_candidate(0, |_| 0), None);
     }
 
