@@ -8,6 +8,8 @@
 //! | `every` | a fixed number of samples has passed | everything |
 //! | `never` | never | everything |
 //!
+//! [`Regimes`] tells whether the rows after a boundary belong to a task seen before.
+//!
 //! [`registry::build`] makes any of them, or several at once ([`AnyOf`]), from names and settings. All are
 //! deterministic, hold bounded memory, and save and restore their whole state.
 //!
@@ -40,6 +42,7 @@ mod every;
 mod never;
 mod new_classes;
 mod placement;
+mod regimes;
 pub mod registry;
 mod task_column;
 
@@ -50,5 +53,6 @@ pub use error::{ErrorConfig, ErrorDetector};
 pub use every::{EveryConfig, EveryDetector};
 pub use never::NeverDetector;
 pub use new_classes::{NewClassesConfig, NewClassesDetector};
+pub use regimes::{Recognised, Regimes, RegimesConfig};
 pub use registry::{DetectorConfigs, build, names};
-pub use task_column::TaskColumnDetector;
+pub use task_column::{NAME as TASK_COLUMN, TaskColumnDetector};

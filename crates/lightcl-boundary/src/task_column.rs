@@ -2,7 +2,8 @@
 
 use lightcl_core::{BoundaryDetector, Observation, Result, Stateful, Verdict, state};
 
-const NAME: &str = "task_column";
+/// The detector's name in the registry.
+pub const NAME: &str = "task_column";
 const TAG: &str = "boundary.task_column";
 const VERSION: u16 = 1;
 

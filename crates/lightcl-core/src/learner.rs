@@ -103,7 +103,8 @@ pub trait Learner: Stateful + Send {
     /// [`LearnReport::rejected_rows`].
     fn learn(&mut self, window: &Samples) -> Result<LearnReport>;
 
-    /// Closes the current task; `importance` is the last clean batch of it and decides which channels are vital.
+    /// Closes the current task; `importance` is the last clean batch of it and decides which channels are vital. Of a task
+    /// that was resumed they were decided when it was closed first, and stay: see [`Learner::resume_task`].
     ///
     /// # Errors
     /// When the samples have another shape than the learner.
@@ -115,6 +116,20 @@ pub trait Learner: Stateful + Send {
     /// # Errors
     /// When the samples have another shape than the learner.
     fn begin_task(&mut self, first: &Samples) -> Result<()>;
+
+    /// Opens a task again that was closed before: its regime has returned. `first` is the first batch of this visit and
+    /// gives new memory samples, so that what is known now is protected; `classes` are the task's classes so far, which are
+    /// current again. The task has its vital channels already: neither this nor the [`Learner::end_task`] that follows may
+    /// mark more, or masks would fill up in a stream that returns for ever.
+    ///
+    /// A learner that marks nothing may leave the default, which begins a task.
+    ///
+    /// # Errors
+    /// When the samples have another shape than the learner.
+    fn resume_task(&mut self, first: &Samples, classes: &[ClassId]) -> Result<()> {
+        let _ = classes;
+        self.begin_task(first)
+    }
 
     /// The weights as they are now, for publication.
     ///

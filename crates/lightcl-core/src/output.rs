@@ -39,13 +39,24 @@ pub struct Prediction {
     pub model_version: u64,
 }
 
-/// A new task began (schema: `schemas/boundary.schema.json`).
+/// Two tasks that became one, to make room for a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergedTasks {
+    /// The task that is gone; its number never comes back.
+    pub gone: u32,
+    /// The task that it went into.
+    pub into: u32,
+}
+
+/// A task began, or one known before returned (schema: `schemas/boundary.schema.json`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BoundaryEvent {
     /// Version of this layout: 1.
     pub format: u32,
-    /// The task that begins here.
+    /// The task that begins here, or returns.
     pub task: u32,
+    /// Whether the task was known before and returns here.
+    pub recurring: bool,
     /// Index of the first sample of the new task: the estimated change point.
     pub at: u64,
     /// Index of the sample at which it was noticed.
@@ -58,6 +69,8 @@ pub struct BoundaryEvent {
     pub evidence: Vec<Evidence>,
     /// Labels seen in the task that ended, as in the input.
     pub closed_task_labels: Vec<String>,
+    /// The tasks that became one because there was no room for one more.
+    pub merged: Option<MergedTasks>,
 }
 
 /// Why a row was rejected.

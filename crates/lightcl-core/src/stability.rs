@@ -3,7 +3,13 @@
 use crate::{LayerReport, PartBytes};
 use serde::{Deserialize, Serialize};
 
-/// `rows[i][j]`: accuracy on task `j` after learning task `i` (`j <= i`); none where a task has no sample to score.
+/// `rows[i][j]`: accuracy on the task of column `j` after the visit of row `i`; none where a task has no sample to score.
+///
+/// In a stream whose tasks come once, row `i` is "after task `i`" and column `j` is task `j` (`j <= i`). Where tasks return
+/// or were merged, [`AccuracyMatrix::tasks`] and [`AccuracyMatrix::after`] say what columns and rows stand for: one row for
+/// the last visit of each task that is held, the newest last. Earlier visits' rows are gone, so that a stream that returns
+/// for ever has a bounded matrix. Below, `R[j][j]` is the accuracy on task `j` after its last visit, and `T` the task learnt
+/// last.
 ///
 /// Measures follow `docs/concepts.md`. Learning plasticity and memory stability are named by the LightCL paper
 /// (arXiv 2407.10545) without formulas; the ones here are ours.
@@ -11,18 +17,29 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use lightcl_core::AccuracyMatrix;
 ///
-/// let matrix = AccuracyMatrix { rows: vec![vec![Some(1.0)], vec![Some(0.5), Some(0.9)]] };
+/// let matrix = AccuracyMatrix::new(vec![vec![Some(1.0)], vec![Some(0.5), Some(0.9)]]);
 /// assert_eq!(matrix.stability(), Some(0.5));
 /// assert_eq!(matrix.plasticity(), Some(0.95));
 /// assert_eq!(matrix.final_accuracy(), Some(0.7));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AccuracyMatrix {
-    /// Row `i` holds the accuracies after task `i`.
+    /// Row `i` holds the accuracies after visit `i` of those kept.
     pub rows: Vec<Vec<Option<f64>>>,
+    /// The task of each column, in order of first opening; empty where column `j` is task `j` and row `i` follows task `i`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<u32>,
+    /// The task whose visit had ended at each row; empty where [`AccuracyMatrix::tasks`] is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<u32>,
 }
 
 impl AccuracyMatrix {
+    /// The matrix of a stream whose tasks came once each: row `i` after task `i`.
+    pub fn new(rows: Vec<Vec<Option<f64>>>) -> Self {
+        AccuracyMatrix { rows, tasks: Vec::new(), after: Vec::new() }
+    }
+
     fn at(&self, after: usize, task: usize) -> Option<f64> {
         self.rows.get(after).and_then(|row| row.get(task)).copied().flatten()
     }
@@ -31,41 +48,57 @@ impl AccuracyMatrix {
         self.rows.len().saturating_sub(1)
     }
 
-    /// Mean accuracy over all tasks after the last one (ACC).
+    fn columns(&self) -> usize {
+        self.rows.last().map_or(0, Vec::len)
+    }
+
+    /// The row after the last visit of a column's task.
+    fn learnt_in(&self, task: usize) -> Option<usize> {
+        if self.after.is_empty() {
+            return (task < self.rows.len()).then_some(task);
+        }
+        let id = self.tasks.get(task)?;
+        self.after.iter().rposition(|after| after == id)
+    }
+
+    /// Columns of all tasks but the one learnt last, each with the row after its last visit.
+    fn earlier(&self) -> impl Iterator<Item = (usize, usize)> {
+        let learnt = (0..self.columns()).filter_map(|task| Some((task, self.learnt_in(task)?)));
+        learnt.filter(|&(_, row)| row != self.last())
+    }
+
+    /// Mean accuracy over all tasks after the last visit (ACC).
     pub fn final_accuracy(&self) -> Option<f64> {
         mean(self.rows.last()?.iter().copied().flatten())
     }
 
-    /// Learning plasticity LP: mean over `i` of `R[i][i]`.
+    /// Learning plasticity LP: mean over `j` of `R[j][j]`.
     pub fn plasticity(&self) -> Option<f64> {
-        mean((0..self.rows.len()).filter_map(|i| self.at(i, i)))
+        mean((0..self.columns()).filter_map(|task| self.at(self.learnt_in(task)?, task)))
     }
 
-    /// Memory stability MS: mean over earlier tasks `j` of `min(1, R[T][j] / R[j][j])`; none with one task.
+    /// Memory stability MS: mean over other tasks `j` of `min(1, R[T][j] / R[j][j])`; none with one task.
     pub fn stability(&self) -> Option<f64> {
-        let last = self.last();
-        mean((0..last).filter_map(|j| {
-            let (now, then) = (self.at(last, j)?, self.at(j, j)?);
+        mean(self.earlier().filter_map(|(task, learnt)| {
+            let (now, then) = (self.at(self.last(), task)?, self.at(learnt, task)?);
             (then > 0.0).then(|| (now / then).min(1.0))
         }))
     }
 
-    /// Backward transfer BWT: mean over earlier tasks of `R[T][j] - R[j][j]`.
+    /// Backward transfer BWT: mean over other tasks of `R[T][j] - R[j][j]`.
     pub fn backward_transfer(&self) -> Option<f64> {
-        let last = self.last();
-        mean((0..last).filter_map(|j| Some(self.at(last, j)? - self.at(j, j)?)))
+        mean(self.earlier().filter_map(|(task, learnt)| Some(self.at(self.last(), task)? - self.at(learnt, task)?)))
     }
 
-    /// Forgetting: mean over earlier tasks of `max_l R[l][j] - R[T][j]`.
+    /// Forgetting: mean over other tasks of `max_l R[l][j] - R[T][j]`, `l` over the rows kept.
     pub fn forgetting(&self) -> Option<f64> {
-        let last = self.last();
-        mean((0..last).filter_map(|j| {
-            let best = (j..=last).filter_map(|l| self.at(l, j)).fold(f64::NEG_INFINITY, f64::max);
-            self.at(last, j).map(|now| best - now)
+        mean(self.earlier().filter_map(|(task, _)| {
+            let best = (0..=self.last()).filter_map(|row| self.at(row, task)).fold(f64::NEG_INFINITY, f64::max);
+            self.at(self.last(), task).map(|now| best - now)
         }))
     }
 
-    /// Any-time accuracy: mean over time of the mean accuracy on the tasks seen.
+    /// Any-time accuracy: mean over the rows kept of the mean accuracy on the tasks seen.
     pub fn any_time_accuracy(&self) -> Option<f64> {
         mean(self.rows.iter().filter_map(|row| mean(row.iter().copied().flatten())))
     }
@@ -143,7 +176,7 @@ mod tests {
     use super::*;
 
     fn matrix(rows: &[&[f64]]) -> AccuracyMatrix {
-        AccuracyMatrix { rows: rows.iter().map(|row| row.iter().map(|&v| Some(v)).collect()).collect() }
+        AccuracyMatrix::new(rows.iter().map(|row| row.iter().map(|&v| Some(v)).collect()).collect())
     }
 
     #[test]
@@ -156,6 +189,27 @@ mod tests {
         close(m.backward_transfer(), (-0.2 - 0.3) / 2.0);
         close(m.forgetting(), (0.3 + 0.3) / 2.0);
         close(m.any_time_accuracy(), (0.8 + 0.75 + 1.9 / 3.0) / 3.0);
+    }
+
+    #[test]
+    fn a_task_that_returned_is_measured_from_its_last_visit() {
+        // Tasks 0, 4 and 7 were learnt in the order 4, 7, 0: the row after the first visit of task 0 is gone.
+        let m = AccuracyMatrix {
+            tasks: vec![0, 4, 7],
+            after: vec![4, 7, 0],
+            ..matrix(&[&[0.9, 0.6], &[0.5, 0.8, 0.5], &[0.7, 0.3, 0.4]])
+        };
+        let close = |a: Option<f64>, b: f64| assert!((a.unwrap() - b).abs() < 1e-12, "{a:?} {b}");
+        close(m.plasticity(), (0.7 + 0.6 + 0.5) / 3.0);
+        close(m.stability(), (0.5 + 0.8) / 2.0);
+        close(m.backward_transfer(), (-0.3 - 0.1) / 2.0);
+        close(m.forgetting(), (0.5 + 0.1) / 2.0);
+        close(m.final_accuracy(), 1.4 / 3.0);
+    }
+
+    #[test]
+    fn a_plain_matrix_has_rows_alone_in_json() {
+        assert_eq!(serde_json::to_string(&matrix(&[&[0.5]])).unwrap(), r#"{"rows":[[0.5]]}"#);
     }
 
     #[test]

@@ -16,8 +16,10 @@ use std::collections::BTreeSet;
 /// Where the learner stands in the stream.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
-    /// Tasks begun so far.
+    /// Tasks begun or resumed so far.
     pub(crate) tasks_begun: u64,
+    /// Whether the current task was resumed: its vital channels are marked already.
+    pub(crate) resumed: bool,
     /// Whether the prefix's weights have stopped training.
     pub(crate) frozen: bool,
     /// Classes of the current task.
@@ -162,7 +164,8 @@ impl Learner for LightClLearner {
         self.learn_window(window)
     }
 
-    /// Runs the importance batch once in training mode (which moves batch-norm statistics) and marks its channels.
+    /// Runs the importance batch once in training mode (which moves batch-norm statistics) and marks its channels; does
+    /// nothing at the end of a task that was resumed, whose channels are marked.
     fn end_task(&mut self, importance: &Samples) -> Result<()> {
         self.close_task(importance)
     }
@@ -171,6 +174,12 @@ impl Learner for LightClLearner {
     /// once in training mode (which moves batch-norm statistics) for their reference maps and logits.
     fn begin_task(&mut self, first: &Samples) -> Result<()> {
         self.open_task(first)
+    }
+
+    /// As [`Learner::begin_task`]: a task that returns is learnt while others are protected, so it gets new memory samples and
+    /// references, and the prefix freezes even where the second task opened is the first one again.
+    fn resume_task(&mut self, first: &Samples, classes: &[ClassId]) -> Result<()> {
+        self.reopen_task(first, classes)
     }
 
     fn snapshot(&self) -> Result<LearnerSnapshot> {

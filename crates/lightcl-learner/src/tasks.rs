@@ -26,6 +26,7 @@ impl LightClLearner {
         self.model.check(first)?;
         let is_first = self.progress.tasks_begun == 0;
         self.progress.tasks_begun += 1;
+        self.progress.resumed = false;
         self.progress.current.clear();
         self.references = None;
         if self.config.method == Method::Sgd {
@@ -51,10 +52,20 @@ impl LightClLearner {
         Ok(())
     }
 
+    /// `Learner::resume_task`.
+    pub(crate) fn reopen_task(&mut self, first: &Samples, classes: &[ClassId]) -> Result<()> {
+        self.open_task(first)?;
+        let progress = &mut self.progress;
+        progress.resumed = true;
+        // A class of which no row could be learnt has no place in the head yet.
+        progress.current.extend(classes.iter().filter(|class| progress.seen.contains(class)));
+        Ok(())
+    }
+
     /// `Learner::end_task`.
     pub(crate) fn close_task(&mut self, importance: &Samples) -> Result<()> {
         self.model.check(importance)?;
-        if self.config.method == Method::Sgd {
+        if self.config.method == Method::Sgd || self.progress.resumed {
             return Ok(());
         }
         if let Some(observed) = self.observe(importance, importance.len())? {

@@ -360,6 +360,39 @@ fn masks_only_grow_and_are_reported_with_drift() {
 }
 
 #[test]
+fn a_task_that_returns_is_protected_from_but_marks_no_more_channels() {
+    for config in [mlp(), resnet()] {
+        let (mut learner, shape) = build(LearnerConfig { active_classes: ActiveClasses::Task, ..config });
+        run_tasks(&mut learner, 0..2, &shape);
+        assert!(learner.is_prefix_frozen());
+        let (masks, before) = (learner.masks().unwrap().to_vec(), tensors(&learner));
+        let window = |index: u64| task_samples(0, 20, &shape, 50 + index);
+        // A class that was never learnt (99) is left out.
+        learner.resume_task(&window(0), &[0, 1, 99]).unwrap();
+        assert!(learner.layers().unwrap().iter().all(|layer| layer.drift == Some(0.0)), "new references");
+        let report = learner.learn(&window(1)).unwrap();
+        assert!(report.pattern_loss > 0.0);
+        // Cross-entropy runs over the classes of the task that returned: those of the other one move by the pattern loss alone.
+        let after = tensors(&learner);
+        let moved = |class: usize| (after["head.bias"][class] - before["head.bias"][class]).abs();
+        assert!(moved(0).min(moved(1)) > 4.0 * moved(2).max(moved(3)), "{:?}", [0, 1, 2, 3].map(moved));
+        learner.end_task(&window(2)).unwrap();
+        assert_eq!(learner.masks().unwrap(), masks);
+        run_tasks(&mut learner, 2..8, &shape);
+        assert_ne!(learner.masks().unwrap(), masks, "new tasks mark their own again");
+    }
+}
+
+#[test]
+fn the_prefix_freezes_when_the_second_task_opened_is_the_first_again() {
+    let (mut learner, shape) = build(mlp());
+    run_tasks(&mut learner, 0..1, &shape);
+    assert!(!learner.is_prefix_frozen());
+    learner.resume_task(&task_samples(0, 20, &shape, 5), &[0, 1]).unwrap();
+    assert!(learner.is_prefix_frozen());
+}
+
+#[test]
 fn pruned_weights_stay_zero() {
     for config in [mlp(), resnet()] {
         let (mut learner, shape) = build(LearnerConfig { sparse: true, momentum: 0.9, ..config });

@@ -126,14 +126,14 @@ fn sections_that_are_unknown_are_named() {
     }
     let (mut learner, _) = build(mlp());
     let bytes = learner.save().unwrap();
-    let sections: Vec<(String, Vec<u8>)> = state::decode("lightcl-learner", 1, &bytes).unwrap();
+    let sections: Vec<(String, Vec<u8>)> = state::decode("lightcl-learner", 2, &bytes).unwrap();
     let mut sections: Vec<_> = sections.into_iter().map(|(name, bytes)| (name, Bytes(bytes))).collect();
-    assert_eq!(state::encode("lightcl-learner", 1, &sections).unwrap(), bytes);
+    assert_eq!(state::encode("lightcl-learner", 2, &sections).unwrap(), bytes);
     sections.push(("pattern_statistics".to_owned(), Bytes(vec![1, 2, 3])));
-    let error = learner.restore(&state::encode("lightcl-learner", 1, &sections).unwrap()).unwrap_err();
+    let error = learner.restore(&state::encode("lightcl-learner", 2, &sections).unwrap()).unwrap_err();
     assert!(error.to_string().contains("pattern_statistics"), "{error}");
     sections.truncate(3);
-    let error = learner.restore(&state::encode("lightcl-learner", 1, &sections).unwrap()).unwrap_err();
+    let error = learner.restore(&state::encode("lightcl-learner", 2, &sections).unwrap()).unwrap_err();
     assert!(error.to_string().contains("lack"), "{error}");
 }
 

@@ -5,11 +5,12 @@ use crate::prequential::Prequential;
 use crate::probes::Probes;
 use crate::progress::Progress;
 use crate::ring::Ring;
-use lightcl_core::{Error, Result, Stateful, state};
+use lightcl_boundary::Regimes;
+use lightcl_core::{Error, Learner, Result, Stateful, state};
 use serde::{Deserialize, Serialize};
 
 const TAG: &str = "operator";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
@@ -18,6 +19,7 @@ struct Saved {
     probes: Probes,
     encoder: Vec<u8>,
     detector: Vec<u8>,
+    regimes: Vec<u8>,
     learner: Option<Vec<u8>>,
     ring: Vec<u8>,
 }
@@ -30,6 +32,7 @@ impl Stateful for Operator {
             probes: self.probes.clone(),
             encoder: self.encoder.save()?,
             detector: self.detector.save()?,
+            regimes: self.regimes.save()?,
             learner: self.learner.as_ref().map(|learner| learner.save()).transpose()?,
             ring: self.ring.save()?,
         };
@@ -45,7 +48,8 @@ impl Stateful for Operator {
         let before = (self.encoder.save()?, self.detector.save()?);
         let restored = self.restore_parts(&saved);
         match restored {
-            Ok((learner, ring)) => {
+            Ok((learner, ring, regimes)) => {
+                self.regimes = regimes;
                 self.learner = learner;
                 self.ring = ring;
                 self.progress = saved.progress;
@@ -62,8 +66,11 @@ impl Stateful for Operator {
     }
 }
 
+/// Parts made anew from a saved state.
+type Restored = (Option<Box<dyn Learner>>, Ring, Regimes);
+
 impl Operator {
-    fn restore_parts(&mut self, saved: &Saved) -> Result<(Option<Box<dyn lightcl_core::Learner>>, Ring)> {
+    fn restore_parts(&mut self, saved: &Saved) -> Result<Restored> {
         self.encoder.restore(&saved.encoder)?;
         self.detector.restore(&saved.detector)?;
         let learner = match &saved.learner {
@@ -81,6 +88,8 @@ impl Operator {
         };
         let mut ring = Ring::new(self.config.rollback_windows, self.config.rollback_bytes);
         ring.restore(&saved.ring, learner.as_deref())?;
-        Ok((learner, ring))
+        let mut regimes = Regimes::new(self.config.regimes.clone(), self.config.seed)?;
+        regimes.restore(&saved.regimes)?;
+        Ok((learner, ring, regimes))
     }
 }

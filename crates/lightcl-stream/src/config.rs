@@ -1,5 +1,6 @@
 //! What the operator needs to know.
 
+use lightcl_boundary::RegimesConfig;
 use lightcl_core::{Error, Result};
 
 /// Settings of an [`crate::Operator`].
@@ -25,6 +26,8 @@ pub struct OperatorConfig {
     pub rollback_windows: usize,
     /// Most bytes those windows may hold; the oldest go first.
     pub rollback_bytes: u64,
+    /// Whether tasks that return are recognised, and how many are held.
+    pub regimes: RegimesConfig,
     /// Most held-out samples a task keeps as latent probes; 0 switches them off.
     pub probe_samples: usize,
     /// Most bytes the probes of all tasks may hold; the oldest tasks are thinned first.
@@ -56,6 +59,7 @@ impl OperatorConfig {
             window_samples: 256,
             rollback_windows: 8,
             rollback_bytes: 64 << 20,
+            regimes: RegimesConfig::default(),
             probe_samples: 64,
             probe_bytes: 16 << 20,
             prequential_window_samples: 1000,
@@ -83,6 +87,6 @@ impl OperatorConfig {
                 .with("prequential_window_samples", self.prequential_window_samples)
                 .with("prequential_fading", self.prequential_fading));
         }
-        Ok(())
+        self.regimes.validate()
     }
 }

@@ -6,26 +6,76 @@ use crate::task::Task;
 use lightcl_core::{AccuracyMatrix, ClassId, EvaluationSet, Learner, Logits, Result};
 use serde::{Deserialize, Serialize};
 
-/// Both matrices `R[i][j]` of one set of rows.
+/// Both matrices `R[i][j]` of one set of rows. A column for each task held, a row for the last visit of each: bounded by
+/// the square of the number of tasks held, however long the stream.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Accuracies {
-    pub task_incremental: AccuracyMatrix,
-    pub class_incremental: AccuracyMatrix,
+    /// The task of each column.
+    tasks: Vec<u32>,
+    /// The newest last.
+    rows: Vec<Row>,
+}
+
+/// Accuracies after a visit: of the first columns, since tasks opened later had none then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Row {
+    after: u32,
+    task_incremental: Vec<Option<f64>>,
+    class_incremental: Vec<Option<f64>>,
 }
 
 impl Accuracies {
-    /// Sets the row "after task `task`": again when a finished run goes on with more rows of the same task.
-    pub fn set_row(&mut self, task: usize, tally: &Tally) {
-        for (matrix, hits) in
-            [(&mut self.task_incremental, &tally.task_hits), (&mut self.class_incremental, &tally.class_hits)]
-        {
-            matrix.rows.resize(task + 1, Vec::new());
-            matrix.rows[task] = hits
-                .iter()
-                .zip(&tally.rows)
-                .map(|(&hits, &rows)| (rows > 0).then(|| hits as f64 / rows as f64))
-                .collect();
+    /// Sets the row after the last visit of task `after`; one after an earlier visit, or an earlier part of this one, goes.
+    pub fn set_row(&mut self, after: u32, tasks: &[Task], tally: &Tally) {
+        let shares = |hits: &[u64]| {
+            let pairs = hits.iter().zip(&tally.rows);
+            pairs.map(|(&hits, &rows)| (rows > 0).then(|| hits as f64 / rows as f64)).collect()
+        };
+        self.tasks = tasks.iter().map(|task| task.id).collect();
+        self.rows.retain(|row| row.after != after);
+        self.rows.push(Row {
+            after,
+            task_incremental: shares(&tally.task_hits),
+            class_incremental: shares(&tally.class_hits),
+        });
+    }
+
+    /// Takes the row and the column of a task out.
+    pub fn forget(&mut self, task: u32) {
+        self.rows.retain(|row| row.after != task);
+        let Some(column) = self.tasks.iter().position(|&own| own == task) else { return };
+        self.tasks.remove(column);
+        for row in &mut self.rows {
+            for values in [&mut row.task_incremental, &mut row.class_incremental] {
+                if column < values.len() {
+                    values.remove(column);
+                }
+            }
         }
+    }
+
+    pub fn task_incremental(&self) -> AccuracyMatrix {
+        self.matrix(|row| &row.task_incremental)
+    }
+
+    pub fn class_incremental(&self) -> AccuracyMatrix {
+        self.matrix(|row| &row.class_incremental)
+    }
+
+    fn matrix(&self, of: impl Fn(&Row) -> &Vec<Option<f64>>) -> AccuracyMatrix {
+        let after: Vec<u32> = self.rows.iter().map(|row| row.after).collect();
+        let rows = self.rows.iter().map(|row| of(row).clone()).collect();
+        let counted = |ids: &[u32]| ids.iter().enumerate().all(|(place, &id)| place == id as usize);
+        if counted(&self.tasks) && counted(&after) {
+            return AccuracyMatrix::new(rows);
+        }
+        AccuracyMatrix { rows, tasks: self.tasks.clone(), after }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        let cells: usize = self.rows.iter().map(|row| row.task_incremental.len() + row.class_incremental.len()).sum();
+        (4 * self.tasks.len() + size_of::<Row>() * self.rows.len() + size_of::<Option<f64>>() * cells) as u64
     }
 }
 
@@ -53,7 +103,7 @@ impl Tally {
 pub(crate) fn on_probes(probes: &Probes, tasks: &[Task], learner: &dyn Learner) -> Result<Tally> {
     let mut tally = Tally::new(tasks.len());
     probes.score(learner, |task, labels, logits| {
-        if let Some(owner) = tasks.get(task) {
+        if let Some((task, owner)) = tasks.iter().enumerate().find(|(_, owner)| owner.id == task) {
             let own: Vec<ClassId> = owner.classes.iter().copied().collect();
             for (row, &label) in labels.iter().enumerate() {
                 tally.count(task, &own, label, logits, row);

@@ -4,10 +4,12 @@
 //! open tasks, learn (train), emit. The same operator runs under the program, in Kafka and inside a DataFusion plan.
 //! `docs/concepts.md` explains the rules it follows.
 
+mod boundaries;
 mod checkpoint;
 mod config;
 pub mod encode;
 mod evaluation;
+mod learning;
 mod operator;
 mod prequential;
 mod probes;
@@ -18,6 +20,7 @@ mod scoring;
 mod task;
 
 pub use config::OperatorConfig;
+pub use lightcl_boundary::RegimesConfig;
 pub use operator::{LearnerFactory, Operator};
 pub use prequential::Prequential;
 pub use report::Summary;

@@ -2,16 +2,15 @@
 
 use crate::config::OperatorConfig;
 use crate::encode::Encoder;
-use crate::evaluation::{self, Accuracies};
 use crate::prequential::Prequential;
 use crate::probes::Probes;
 use crate::progress::Progress;
-use crate::ring::{Before, Ring};
+use crate::ring::Ring;
 use crate::scoring::{self, RowScore};
-use crate::task::Task;
+use lightcl_boundary::Regimes;
 use lightcl_core::{
-    BoundaryDetector, BoundaryEvent, ClassId, Error, EvaluationSet, Evidence, Learner, Observation, Output,
-    PositionedBatch, Positions, RejectReason, Rejected, Result, Samples, Verdict,
+    BoundaryDetector, Error, EvaluationSet, Learner, Observation, Output, PositionedBatch, Positions, Result, Samples,
+    Verdict,
 };
 
 /// Makes the learner once the shape of a sample is known.
@@ -22,7 +21,8 @@ pub type LearnerFactory = Box<dyn Fn(&[usize]) -> Result<Box<dyn Learner>> + Sen
 /// Rows gather in a window. Every `batch_samples` rows are scored and shown to the detector; a full window is learnt
 /// from and gone. A boundary splits its window: rows before it are learnt under the old task, which is then closed; rows
 /// from it on start the next window. When it lies before the window, learnt windows are undone (see
-/// [`OperatorConfig::rollback_windows`]). How rows are cut into calls of [`Operator::push`] does not matter.
+/// [`OperatorConfig::rollback_windows`]). Rows after a boundary that look like a task seen before are learnt under that task
+/// again; otherwise a new one begins (see [`OperatorConfig::regimes`]). How rows are cut into calls of [`Operator::push`] does not matter.
 pub struct Operator {
     pub(crate) config: OperatorConfig,
     pub(crate) encoder: Encoder,
@@ -34,6 +34,7 @@ pub struct Operator {
     pub(crate) prequential: Prequential,
     pub(crate) probes: Probes,
     pub(crate) ring: Ring,
+    pub(crate) regimes: Regimes,
 }
 
 impl Operator {
@@ -52,6 +53,7 @@ impl Operator {
             prequential: Prequential::new(config.prequential_window_samples, config.prequential_fading),
             probes: Probes::new(config.seed, config.probe_samples, config.probe_bytes),
             ring: Ring::new(config.rollback_windows, config.rollback_bytes),
+            regimes: Regimes::new(config.regimes.clone(), config.seed)?,
             progress: Progress::new(),
             learner: None,
             evaluation_set: None,
@@ -159,7 +161,7 @@ impl Operator {
         self.learner.as_deref().ok_or_else(no_learner)
     }
 
-    fn learner_mut(&mut self) -> Result<&mut Box<dyn Learner>> {
+    pub(crate) fn learner_mut(&mut self) -> Result<&mut Box<dyn Learner>> {
         self.learner.as_mut().ok_or_else(no_learner)
     }
 
@@ -219,157 +221,8 @@ impl Operator {
         }
     }
 
-    /// Ends the current task before sample `at` and opens the next one there.
-    fn place_boundary(
-        &mut self,
-        at: u64,
-        detected_at: u64,
-        evidence: Vec<Evidence>,
-        outputs: &mut Vec<Output>,
-    ) -> Result<()> {
-        let undone = self.undo_windows_back_to(at)?;
-        let progress = &mut self.progress;
-        let split = progress.pending.meta.partition_point(|meta| meta.index < at);
-        if split == progress.pending.len() || (split == 0 && progress.task().rows == 0) {
-            // Nothing on one side of it: not the start of a new task.
-            return Ok(());
-        }
-        let next = progress.pending.split_off(split);
-        let closing = std::mem::replace(&mut progress.pending, next);
-        progress.scored -= split;
-        self.learn(closing, outputs)?;
-
-        let first = self.progress.pending.meta[0].clone();
-        let closed = self.progress.task().clone();
-        outputs.push(Output::Boundary(BoundaryEvent {
-            format: 1,
-            task: closed.id + 1,
-            at: first.index,
-            detected_at,
-            position: first.position,
-            rolled_back: undone.saturating_sub(split) as u64,
-            evidence,
-            closed_task_labels: closed.classes.iter().filter_map(|&class| self.encoder.class_label(class)).collect(),
-        }));
-        self.close_task(outputs)?;
-        self.progress.boundaries.push(first.index);
-        self.progress.tasks.push(Task::new(closed.id + 1, first.index));
-        Ok(())
-    }
-
-    /// Undoes learnt windows, newest first, until sample `at` is among the rows that wait. Gives the rows undone.
-    fn undo_windows_back_to(&mut self, at: u64) -> Result<usize> {
-        let mut undone = 0;
-        while self.progress.pending.meta.first().is_none_or(|first| first.index > at) {
-            let Some(undo) = self.ring.pop() else { break };
-            *self.learner_mut()? = undo.learner;
-            let progress = &mut self.progress;
-            let mut rows = undo.rows;
-            undone += rows.len();
-            progress.scored += rows.len();
-            rows.append(&progress.pending);
-            progress.pending = rows;
-            let first_index = progress.pending.meta[0].index;
-            self.probes.roll_back(undo.before.task.id, first_index, undo.before.probe_rows_seen);
-            progress.undo(undo.before);
-        }
-        Ok(undone)
-    }
-
-    fn close_task(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
-        let importance = std::mem::take(&mut self.progress.recent);
-        if !importance.is_empty() {
-            self.learner_mut()?.end_task(&importance)?;
-        }
-        self.ring.clear();
-        self.evaluate()?;
-        outputs.push(self.stability_report("boundary")?);
-        if self.config.snapshot_on_boundary {
-            outputs.extend(self.snapshot("boundary")?);
-        }
-        Ok(())
-    }
-
-    /// Learns every full window that waits; after a roll-back there can be several.
-    fn learn_full_windows(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
-        while self.progress.pending.len() >= self.config.window_samples {
-            let rest = self.progress.pending.split_off(self.config.window_samples);
-            let window = std::mem::replace(&mut self.progress.pending, rest);
-            self.progress.scored -= window.len();
-            self.learn(window, outputs)?;
-            self.emit_by_count(outputs)?;
-        }
-        Ok(())
-    }
-
-    /// Learns rows of the current task: a full window, or what is left of one at a boundary or at the end.
-    fn learn(&mut self, rows: Samples, outputs: &mut Vec<Output>) -> Result<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let before = self.ring.is_enabled().then(|| Before {
-            task: self.progress.task().clone(),
-            recent: self.progress.recent.clone(),
-            probe_rows_seen: self.probes.rows_seen(self.progress.task().id),
-            trained_samples: self.progress.trained_samples,
-            steps: self.progress.steps,
-        });
-        if !self.progress.task().opened {
-            let first = rows.slice(0, rows.len().min(self.config.batch_samples));
-            self.learner_mut()?.begin_task(&first)?;
-            self.progress.task_mut().opened = true;
-            self.probes.settle(self.learner.as_deref().ok_or_else(no_learner)?)?;
-        }
-        if let Some(mut before) = before {
-            // Undoing a task's first window keeps the task open: its memory samples stay those of its first batch.
-            before.task.opened = true;
-            let classes = self.encoder.class_count();
-            let learner = self.learner.as_deref().ok_or_else(no_learner)?;
-            self.ring.push(rows.clone(), learner, classes, before)?;
-        }
-        self.progress.task_mut().take_in(&rows.labels, &rows.meta);
-        let task = self.progress.task().id;
-        let learner = self.learner.as_mut().ok_or_else(no_learner)?;
-        let window = self.probes.hold_out(task, &rows, learner.as_ref())?;
-        if window.is_empty() {
-            return Ok(());
-        }
-        let report = learner.learn(&window)?;
-        let undoable_from = self.ring.first_index().unwrap_or(rows.meta[0].index);
-        self.progress.diverged.retain(|&index| index >= undoable_from);
-        let mut bad = report.rejected_rows.iter().copied().peekable();
-        let mut good = Vec::with_capacity(window.len());
-        for row in 0..window.len() {
-            if bad.next_if_eq(&row).is_some() {
-                if self.progress.diverged.insert(window.meta[row].index) {
-                    let letter = diverged(&window, row, self.encoder.class_label(window.labels[row]));
-                    self.progress.reject(&letter);
-                    outputs.push(Output::Rejected(letter));
-                }
-            } else {
-                good.push(row);
-            }
-        }
-        self.progress.learnt(&window.select(&good), &report, self.config.batch_samples);
-        Ok(())
-    }
-
-    /// Fills in the accuracy matrices' row for the current task.
-    fn evaluate(&mut self) -> Result<()> {
-        let Some(learner) = self.learner.as_deref() else { return Ok(()) };
-        let tasks = &self.progress.tasks;
-        let after = tasks.len() - 1;
-        let tally = evaluation::on_probes(&self.probes, tasks, learner)?;
-        self.progress.on_probes.set_row(after, &tally);
-        if let Some(set) = self.evaluation_set.as_deref_mut() {
-            let tally = evaluation::on_held_out(set, &self.encoder, tasks, learner)?;
-            self.progress.on_held_out.get_or_insert_with(Accuracies::default).set_row(after, &tally);
-        }
-        Ok(())
-    }
-
     /// Stability reports and snapshots asked for every so many rows.
-    fn emit_by_count(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
+    pub(crate) fn emit_by_count(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
         let learnt_up_to = self.progress.samples;
         let due = |every: u64, last: u64| every > 0 && learnt_up_to / every > last / every;
         if due(self.config.stability_every_samples, self.progress.last_stability) {
@@ -382,23 +235,6 @@ impl Operator {
     }
 }
 
-fn no_learner() -> Error {
+pub(crate) fn no_learner() -> Error {
     Error::internal("rows without a learner")
-}
-
-/// The dead letter of a row whose batch the learner refused. The original row is gone by then; what is kept is the row
-/// as the learner saw it.
-fn diverged(window: &Samples, row: usize, label: Option<String>) -> Rejected {
-    let class: ClassId = window.labels[row];
-    Rejected {
-        format: 1,
-        index: window.meta[row].index,
-        position: window.meta[row].position.clone(),
-        reason: RejectReason::Diverged,
-        column: None,
-        message: "the row's batch gave a non-finite or exploding loss or weight; the weights from before it stand. \
-                  Scale the features (sample.standardize = true) or lower learner.learning_rate"
-            .to_owned(),
-        payload: serde_json::json!({ "features": window.row(row), "label": label, "class": class }).to_string(),
-    }
 }

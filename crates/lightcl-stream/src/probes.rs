@@ -19,11 +19,13 @@ pub(crate) struct Probes {
     seed: u64,
     samples_per_task: usize,
     most_bytes: u64,
+    /// By number of the task.
     tasks: Vec<TaskProbes>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct TaskProbes {
+    task: u32,
     stride: u64,
     rows_seen: u64,
     indices: Vec<u64>,
@@ -38,6 +40,12 @@ enum Kept {
 }
 
 impl Kept {
+    fn get(&self) -> &Embedding {
+        match self {
+            Kept::Inputs(values) | Kept::PrefixOutputs(values) => values,
+        }
+    }
+
     fn values(&mut self) -> &mut Embedding {
         match self {
             Kept::Inputs(values) | Kept::PrefixOutputs(values) => values,
@@ -47,9 +55,7 @@ impl Kept {
 
 impl TaskProbes {
     fn width(&self) -> usize {
-        match &self.kept {
-            Kept::Inputs(values) | Kept::PrefixOutputs(values) => values.shape.iter().product(),
-        }
+        self.kept.get().shape.iter().product()
     }
 
     fn bytes(&self) -> u64 {
@@ -64,6 +70,50 @@ impl TaskProbes {
         self.indices = kept.iter().map(|&i| self.indices[i]).collect();
         let values = self.kept.values();
         values.values = kept.iter().flat_map(|&i| values.values[i * width..(i + 1) * width].to_vec()).collect();
+    }
+
+    /// Halves the probes until they are few enough; blocks double with each halving.
+    fn thin(&mut self, most: usize) {
+        while self.labels.len() > most {
+            self.retain(|number, _| number % 2 == 0);
+            self.stride *= 2;
+        }
+    }
+
+    /// Takes in another task's probes, in order of their rows. Inputs and prefix outputs do not mix: the others' are then
+    /// left out, which cannot happen once the prefix has frozen and all were settled.
+    fn pool(&mut self, other: TaskProbes) {
+        self.stride = self.stride.max(other.stride);
+        self.rows_seen = self.rows_seen.saturating_add(other.rows_seen);
+        if self.labels.is_empty() {
+            (self.indices, self.labels, self.kept) = (other.indices, other.labels, other.kept);
+            return;
+        }
+        let is_of_one_kind = matches!(
+            (&self.kept, &other.kept),
+            (Kept::Inputs(own), Kept::Inputs(others)) | (Kept::PrefixOutputs(own), Kept::PrefixOutputs(others))
+                if own.shape == others.shape
+        );
+        if !is_of_one_kind {
+            return;
+        }
+        let width = self.width();
+        let sources =
+            [(&self.indices, &self.labels, self.kept.get()), (&other.indices, &other.labels, other.kept.get())];
+        let mut order: Vec<(u64, usize, usize)> = Vec::with_capacity(self.labels.len() + other.labels.len());
+        for (source, (indices, ..)) in sources.iter().enumerate() {
+            order.extend(indices.iter().enumerate().map(|(row, &index)| (index, source, row)));
+        }
+        order.sort_unstable();
+        let labels = order.iter().map(|&(_, source, row)| sources[source].1[row]).collect();
+        let values = order
+            .iter()
+            .flat_map(|&(_, source, row)| &sources[source].2.values[row * width..(row + 1) * width])
+            .copied()
+            .collect();
+        self.indices = order.iter().map(|&(index, ..)| index).collect();
+        self.labels = labels;
+        self.kept.values().values = values;
     }
 
     fn as_samples(&self, inputs: &Embedding) -> Samples {
@@ -88,14 +138,14 @@ impl Probes {
             return Ok(window.clone());
         }
         let kind = if learner.is_prefix_frozen() { Kept::PrefixOutputs } else { Kept::Inputs };
-        while self.tasks.len() <= task as usize {
+        let place = self.place_of(task).unwrap_or_else(|place| {
             let kept = kind(Embedding::default());
-            let fresh =
-                TaskProbes { stride: FIRST_STRIDE, rows_seen: 0, indices: Vec::new(), labels: Vec::new(), kept };
-            self.tasks.push(fresh);
-        }
+            let (indices, labels) = (Vec::new(), Vec::new());
+            self.tasks.insert(place, TaskProbes { task, stride: FIRST_STRIDE, rows_seen: 0, indices, labels, kept });
+            place
+        });
         let (seed, most) = (self.seed, self.samples_per_task);
-        let probes = &mut self.tasks[task as usize];
+        let probes = &mut self.tasks[place];
         let (mut learn, mut held) = (Vec::with_capacity(window.len()), Vec::new());
         for row in 0..window.len() {
             let block = probes.rows_seen / probes.stride;
@@ -115,10 +165,7 @@ impl Probes {
             let kept = probes.kept.values();
             kept.shape = values.shape;
             kept.values.extend(values.values);
-            while probes.labels.len() > most {
-                probes.retain(|number, _| number % 2 == 0);
-                probes.stride *= 2;
-            }
+            probes.thin(most);
             self.fit_budget();
         }
         Ok(window.select(&learn))
@@ -126,12 +173,28 @@ impl Probes {
 
     /// Rows of a task that went by so far, for [`Probes::roll_back`].
     pub fn rows_seen(&self, task: u32) -> u64 {
-        self.tasks.get(task as usize).map_or(0, |probes| probes.rows_seen)
+        self.place_of(task).map_or(0, |place| self.tasks[place].rows_seen)
+    }
+
+    /// Pools the probes of two tasks under the number of the second and thins them to what one task may have.
+    pub fn merge(&mut self, gone: u32, into: u32) {
+        let (Ok(from), Ok(_)) = (self.place_of(gone), self.place_of(into)) else { return };
+        let from = self.tasks.remove(from);
+        if let Ok(into) = self.place_of(into) {
+            self.tasks[into].pool(from);
+            self.tasks[into].thin(self.samples_per_task);
+            self.fit_budget();
+        }
+    }
+
+    fn place_of(&self, task: u32) -> std::result::Result<usize, usize> {
+        self.tasks.binary_search_by_key(&task, |probes| probes.task)
     }
 
     /// Forgets what a task held out from sample `index` on.
     pub fn roll_back(&mut self, task: u32, index: u64, rows_seen: u64) {
-        if let Some(probes) = self.tasks.get_mut(task as usize) {
+        if let Ok(place) = self.place_of(task) {
+            let probes = &mut self.tasks[place];
             probes.retain(|_, probe| probe < index);
             probes.rows_seen = rows_seen;
         }
@@ -155,18 +218,18 @@ impl Probes {
         Ok(())
     }
 
-    /// Calls `visit(task, labels, logits)` for each task that has probes.
+    /// Calls `visit(number of the task, labels, logits)` for each task that has probes.
     pub fn score(
         &self,
         learner: &dyn Learner,
-        mut visit: impl FnMut(usize, &[ClassId], &lightcl_core::Logits),
+        mut visit: impl FnMut(u32, &[ClassId], &lightcl_core::Logits),
     ) -> Result<()> {
-        for (task, probes) in self.tasks.iter().enumerate().filter(|(_, probes)| !probes.labels.is_empty()) {
+        for probes in self.tasks.iter().filter(|probes| !probes.labels.is_empty()) {
             let logits = match &probes.kept {
                 Kept::PrefixOutputs(outputs) => learner.score_embedding(outputs)?,
                 Kept::Inputs(inputs) => learner.score(&probes.as_samples(inputs))?,
             };
-            visit(task, &probes.labels, &logits);
+            visit(probes.task, &probes.labels, &logits);
         }
         Ok(())
     }

@@ -2,10 +2,36 @@
 
 use crate::evaluation::Accuracies;
 use crate::ring::Before;
-use crate::task::Task;
+use crate::task::{Task, Visit};
 use lightcl_core::{LearnReport, Positions, RejectReason, Rejected, Samples};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Boundaries of which the place is kept.
+const MOST_BOUNDARIES: usize = 10_000;
+
+/// Where tasks began or returned: all are counted, the last ones are kept.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Boundaries {
+    pub count: u64,
+    pub recurring: u64,
+    pub last: VecDeque<u64>,
+}
+
+impl Boundaries {
+    pub fn push(&mut self, at: u64, recurring: bool) {
+        self.count += 1;
+        self.recurring += u64::from(recurring);
+        self.last.push_back(at);
+        if self.last.len() > MOST_BOUNDARIES {
+            self.last.pop_front();
+        }
+    }
+
+    fn is_sound(&self) -> bool {
+        self.recurring <= self.count && self.last.len() as u64 == self.count.min(MOST_BOUNDARIES as u64)
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
@@ -21,9 +47,13 @@ pub(crate) struct Progress {
     pub last_snapshot: u64,
     pub loss: Option<f64>,
     pub pattern_loss: Option<f64>,
-    pub boundaries: Vec<u64>,
-    /// All tasks; the last one is being learnt.
+    pub boundaries: Boundaries,
+    /// The tasks that are held, by number; numbers have gaps where tasks were merged.
     pub tasks: Vec<Task>,
+    /// Place in `tasks` of the one that is being learnt.
+    pub current: usize,
+    pub next_task_id: u32,
+    pub merged_tasks: u64,
     /// Rows of the open window, of which the first `scored` were scored and shown to the detector.
     pub pending: Samples,
     pub scored: usize,
@@ -49,8 +79,11 @@ impl Progress {
             last_snapshot: 0,
             loss: None,
             pattern_loss: None,
-            boundaries: Vec::new(),
-            tasks: vec![Task::new(0, 0)],
+            boundaries: Boundaries::default(),
+            tasks: vec![Task::new(0)],
+            current: 0,
+            next_task_id: 1,
+            merged_tasks: 0,
             pending: Samples::default(),
             scored: 0,
             recent: Samples::default(),
@@ -63,17 +96,61 @@ impl Progress {
 
     /// Whether counts and lengths fit each other, so that a damaged state is refused instead of believed.
     pub fn is_sound(&self) -> bool {
-        !self.tasks.is_empty() && self.scored <= self.pending.len() && is_whole(&self.pending) && is_whole(&self.recent)
+        self.current < self.tasks.len()
+            && self.tasks.is_sorted_by(|left, right| left.id < right.id)
+            && self.tasks.last().is_some_and(|last| last.id < self.next_task_id)
+            && self.boundaries.is_sound()
+            && self.scored <= self.pending.len()
+            && is_whole(&self.pending)
+            && is_whole(&self.recent)
     }
 
     /// The task that is being learnt.
     pub fn task(&self) -> &Task {
-        &self.tasks[self.tasks.len() - 1]
+        &self.tasks[self.current]
     }
 
     pub fn task_mut(&mut self) -> &mut Task {
-        let last = self.tasks.len() - 1;
-        &mut self.tasks[last]
+        &mut self.tasks[self.current]
+    }
+
+    /// Place in `tasks` of the task with a number, if it is held.
+    pub fn place_of(&self, task: u32) -> Option<usize> {
+        self.tasks.binary_search_by_key(&task, |task| task.id).ok()
+    }
+
+    /// Makes a task the one that is learnt: a held one for another visit, or a new one.
+    pub fn visit(&mut self, task: u32) {
+        self.current = self.place_of(task).unwrap_or_else(|| {
+            self.next_task_id = self.next_task_id.max(task.saturating_add(1));
+            self.tasks.push(Task::new(task));
+            self.tasks.len() - 1
+        });
+        self.task_mut().visit = Visit::default();
+    }
+
+    /// Puts one task into another. Nothing happens when one of them is not held.
+    pub fn merge(&mut self, gone: u32, into: u32) {
+        let (Some(from), Some(_)) = (self.place_of(gone), self.place_of(into)) else { return };
+        let current = self.task().id;
+        let task = self.tasks.remove(from);
+        self.merged_tasks += 1;
+        if let Some(into) = self.place_of(into) {
+            self.tasks[into].merge(task);
+        }
+        self.current = self.place_of(current).unwrap_or_default();
+        self.on_probes.forget(gone);
+        if let Some(accuracies) = &mut self.on_held_out {
+            accuracies.forget(gone);
+        }
+    }
+
+    /// Bytes held for tasks: class sets, names, accuracies and places of boundaries.
+    pub fn task_bytes(&self) -> u64 {
+        self.tasks.iter().map(Task::bytes).sum::<u64>()
+            + 8 * self.boundaries.last.len() as u64
+            + self.on_probes.bytes()
+            + self.on_held_out.as_ref().map_or(0, Accuracies::bytes)
     }
 
     pub fn rejected_total(&self) -> u64 {

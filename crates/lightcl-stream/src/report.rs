@@ -18,10 +18,16 @@ pub struct Summary {
     pub rejected_by_reason: BTreeMap<String, u64>,
     /// Rows learnt from.
     pub trained_samples: u64,
-    /// Tasks so far.
-    pub tasks: usize,
-    /// Index of the first sample of every task but the first.
+    /// Tasks opened so far; one that returned counts once, one that was merged still counts.
+    pub tasks: u32,
+    /// Tasks that went into others to make room.
+    pub merged_tasks: u64,
+    /// Where tasks began or returned: indices of their first samples, the last 10,000 of them.
     pub boundaries: Vec<u64>,
+    /// How many boundaries there were in all.
+    pub boundary_count: u64,
+    /// Those at which a known task returned.
+    pub recurring_boundaries: u64,
     /// Classes seen.
     pub classes: usize,
     /// Share of rows predicted rightly before they were learnt from.
@@ -67,14 +73,17 @@ impl Operator {
         let progress = &self.progress;
         let prequential = self.prequential.report();
         let (source, accuracies) = self.accuracies();
-        let matrix = &accuracies.task_incremental;
+        let (matrix, class_incremental) = (accuracies.task_incremental(), accuracies.class_incremental());
         Ok(Summary {
             samples: progress.samples,
             rejected: progress.rejected_total(),
             rejected_by_reason: progress.rejected.iter().map(|(k, &n)| (k.as_str().to_owned(), n)).collect(),
             trained_samples: progress.trained_samples,
-            tasks: progress.tasks.len(),
-            boundaries: progress.boundaries.clone(),
+            tasks: progress.next_task_id,
+            merged_tasks: progress.merged_tasks,
+            boundaries: progress.boundaries.last.iter().copied().collect(),
+            boundary_count: progress.boundaries.count,
+            recurring_boundaries: progress.boundaries.recurring,
             classes: self.encoder.class_count(),
             prequential_accuracy: prequential.accuracy,
             kappa: prequential.kappa,
@@ -82,14 +91,14 @@ impl Operator {
             majority_accuracy: prequential.majority_accuracy,
             accuracy_source: source.to_owned(),
             task_il: matrix.final_accuracy(),
-            class_il: accuracies.class_incremental.final_accuracy(),
+            class_il: class_incremental.final_accuracy(),
             plasticity: matrix.plasticity(),
             stability: matrix.stability(),
             backward_transfer: matrix.backward_transfer(),
             forgetting: matrix.forgetting(),
             any_time_accuracy: matrix.any_time_accuracy(),
-            task_il_matrix: matrix.clone(),
-            class_il_matrix: accuracies.class_incremental.clone(),
+            task_il_matrix: matrix,
+            class_il_matrix: class_incremental,
             snapshots: progress.snapshots,
             state_sha256: state::sha256_hex(&self.save()?),
         })
@@ -104,6 +113,8 @@ impl Operator {
             ("probes", self.probes.bytes()),
             ("encoder", self.encoder.bytes()),
             ("detector", self.detector.save()?.len() as u64),
+            ("regimes", self.regimes.bytes()),
+            ("tasks", self.progress.task_bytes()),
             ("prequential", self.prequential.bytes()),
         ];
         parts.extend(own.into_iter().map(|(part, bytes)| PartBytes { part: part.to_owned(), bytes }));
@@ -120,7 +131,7 @@ impl Operator {
     pub(crate) fn stability_report(&mut self, reason: &str) -> Result<Output> {
         self.progress.last_stability = self.progress.samples;
         let (source, accuracies) = self.accuracies();
-        let matrix = &accuracies.task_incremental;
+        let matrix = accuracies.task_incremental();
         let progress = &self.progress;
         Ok(Output::Stability(Box::new(StabilityReport {
             format: 1,
@@ -133,14 +144,14 @@ impl Operator {
             pattern_loss: progress.pattern_loss,
             prequential: self.prequential.report(),
             accuracy_source: source.to_owned(),
-            task_incremental: matrix.clone(),
-            class_incremental: accuracies.class_incremental.clone(),
-            probe_task_incremental: progress.on_probes.task_incremental.clone(),
+            class_incremental: accuracies.class_incremental(),
+            probe_task_incremental: progress.on_probes.task_incremental(),
             plasticity: matrix.plasticity(),
             stability: matrix.stability(),
             backward_transfer: matrix.backward_transfer(),
             forgetting: matrix.forgetting(),
             any_time_accuracy: matrix.any_time_accuracy(),
+            task_incremental: matrix,
             layers: self.learner.as_ref().map_or(Ok(Vec::new()), |learner| learner.layers())?,
             bytes: self.bytes()?,
         })))
@@ -151,6 +162,7 @@ impl Operator {
         let Some(learner) = &self.learner else { return Ok(None) };
         let weights = learner.snapshot()?;
         let (_, accuracies) = self.accuracies();
+        let matrix = accuracies.task_incremental();
         let progress = &self.progress;
         let manifest = Manifest {
             format: 1,
@@ -164,8 +176,8 @@ impl Operator {
             trained_samples: progress.trained_samples,
             steps: progress.steps,
             prequential_accuracy: self.prequential.report().window_accuracy,
-            plasticity: accuracies.task_incremental.plasticity(),
-            stability: accuracies.task_incremental.stability(),
+            plasticity: matrix.plasticity(),
+            stability: matrix.stability(),
             config_sha256: self.config.config_sha256.clone(),
             learner: weights.description,
             encoder: self.encoder.describe()?,

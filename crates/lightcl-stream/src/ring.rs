@@ -54,8 +54,15 @@ impl Ring {
         self.most > 0
     }
 
-    /// Remembers how to undo the window that is about to be learnt. `classes` is the size of the learner's head.
-    pub fn push(&mut self, rows: Samples, learner: &dyn Learner, classes: usize, before: Before) -> Result<()> {
+    /// Remembers how to undo the window that is about to be learnt. `classes` is the size of the learner's head. Gives the
+    /// rows of windows that can no longer be undone, oldest first.
+    pub fn push(
+        &mut self,
+        rows: Samples,
+        learner: &dyn Learner,
+        classes: usize,
+        before: Before,
+    ) -> Result<Vec<Samples>> {
         let plastic = match self.plastic_bytes {
             Some((measured_at, bytes)) if measured_at == classes => bytes,
             _ => {
@@ -66,10 +73,13 @@ impl Ring {
         };
         let bytes = plastic + rows.bytes() + before.recent.bytes();
         self.entries.push_back(Undo { rows, learner: learner.fork(), before, bytes });
-        while self.entries.len() > self.most || (self.bytes() > self.most_bytes && !self.entries.is_empty()) {
-            self.entries.pop_front();
+        let mut settled = Vec::new();
+        while (self.entries.len() > self.most || self.bytes() > self.most_bytes)
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            settled.push(oldest.rows);
         }
-        Ok(())
+        Ok(settled)
     }
 
     /// Index of the oldest row that can still be undone.
@@ -82,10 +92,10 @@ impl Ring {
         self.entries.pop_back()
     }
 
-    /// Forgets all windows: at a boundary.
-    pub fn clear(&mut self) {
-        self.entries.clear();
+    /// Forgets all windows, at a boundary, and gives their rows, oldest first.
+    pub fn clear(&mut self) -> Vec<Samples> {
         self.plastic_bytes = None;
+        self.entries.drain(..).map(|entry| entry.rows).collect()
     }
 
     /// Bytes held.
@@ -106,12 +116,12 @@ impl Ring {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        lightcl_core::state::encode("ring", 1, &(saved, self.plastic_bytes))
+        lightcl_core::state::encode("ring", 2, &(saved, self.plastic_bytes))
     }
 
     /// Puts a saved ring back; `learner` is the restored learner, whose frozen part all entries share.
     pub fn restore(&mut self, bytes: &[u8], learner: Option<&dyn Learner>) -> Result<()> {
-        let (saved, plastic_bytes): (Vec<SavedUndo>, _) = lightcl_core::state::decode("ring", 1, bytes)?;
+        let (saved, plastic_bytes): (Vec<SavedUndo>, _) = lightcl_core::state::decode("ring", 2, bytes)?;
         let mut entries = VecDeque::with_capacity(saved.len());
         for SavedUndo { rows, learner: plastic, before, bytes } in saved {
             let learner = learner.ok_or_else(|| Error::internal("a saved roll-back ring without a learner"))?;

@@ -4,43 +4,134 @@ use lightcl_core::{ClassId, SampleMeta};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// One task of the stream.
+/// Most names that a task keeps. It has one by itself, and those of the tasks that went into it.
+const MOST_KEYS: usize = 64;
+
+/// One task of the stream. It may be visited several times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
-    /// Number of the task, from 0.
+    /// Number of the task, from 0; never given twice.
     pub id: u32,
-    /// Index of its first sample.
-    pub start: u64,
     /// Classes seen in it.
     pub classes: BTreeSet<ClassId>,
-    /// The task's name in the stream, when a column gives one.
-    pub key: Option<String>,
-    /// Rows that went into it, held-out probes included.
+    /// The task's names in the stream, when a column gives them, the newest last.
+    pub keys: Vec<String>,
+    /// Rows that went into it over all visits, held-out probes included.
+    pub rows: u64,
+    /// Whether it was closed with an importance batch: the learner has its vital channels.
+    pub marked: bool,
+    /// Index of the first row after its last visit; 0 before the first has ended.
+    pub last_used: u64,
+    /// The visit that goes on, or the last one.
+    pub visit: Visit,
+}
+
+/// One stretch of the stream under a task.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Visit {
+    /// Rows of this visit.
     pub rows: u64,
     /// Whether the learner was told of it: that waits for its first batch.
     pub opened: bool,
+    /// Whether the visit's name was taken in.
+    pub named: bool,
 }
 
 impl Task {
-    /// A task that starts at the given sample and has no rows yet.
-    pub fn new(id: u32, start: u64) -> Self {
-        Task { id, start, classes: BTreeSet::new(), key: None, rows: 0, opened: false }
+    /// A task that has no rows yet.
+    pub fn new(id: u32) -> Self {
+        Task {
+            id,
+            classes: BTreeSet::new(),
+            keys: Vec::new(),
+            rows: 0,
+            marked: false,
+            last_used: 0,
+            visit: Visit::default(),
+        }
     }
 
     /// Counts rows that are learnt under this task.
     pub fn take_in<'a>(&mut self, labels: &[ClassId], metas: impl IntoIterator<Item = &'a SampleMeta>) {
         self.rows += labels.len() as u64;
+        self.visit.rows += labels.len() as u64;
         self.classes.extend(labels);
-        if self.key.is_none() {
-            self.key = metas.into_iter().find_map(|meta| meta.task_key.clone());
+        if !self.visit.named
+            && let Some(key) = metas.into_iter().find_map(|meta| meta.task_key.as_ref())
+        {
+            self.visit.named = true;
+            self.add_key(key);
         }
+    }
+
+    /// Whether the stream has called this task so.
+    pub fn has_key(&self, key: &str) -> bool {
+        self.keys.iter().any(|own| own == key)
+    }
+
+    /// Whether rows under a name may be this task's: where both have names, one must be shared.
+    pub fn may_be_called(&self, key: Option<&str>) -> bool {
+        self.keys.is_empty() || key.is_none_or(|key| self.has_key(key))
     }
 
     /// Whether a held-out row belongs to this task: by name where both have one, else by class.
     pub fn owns(&self, label: ClassId, key: Option<&str>) -> bool {
-        match (&self.key, key) {
-            (Some(own), Some(other)) => own == other,
+        match key {
+            Some(key) if !self.keys.is_empty() => self.has_key(key),
             _ => self.classes.contains(&label),
         }
+    }
+
+    /// Takes another task in, which is then gone. The visit stays this task's own.
+    pub fn merge(&mut self, gone: Task) {
+        self.rows += gone.rows;
+        self.classes.extend(gone.classes);
+        self.marked |= gone.marked;
+        let own = std::mem::replace(&mut self.keys, gone.keys);
+        own.iter().for_each(|key| self.add_key(key));
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        let keys: usize = self.keys.iter().map(|key| key.len() + size_of::<String>()).sum();
+        (size_of::<Self>() + keys + self.classes.len() * size_of::<ClassId>()) as u64
+    }
+
+    fn add_key(&mut self, key: &str) {
+        self.keys.retain(|own| own != key);
+        self.keys.push(key.to_owned());
+        let surplus = self.keys.len().saturating_sub(MOST_KEYS);
+        self.keys.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_the_newest_stay() {
+        let mut task = Task::new(0);
+        (0..100).for_each(|key| task.add_key(&key.to_string()));
+        task.add_key("40");
+        assert_eq!(task.keys.len(), MOST_KEYS);
+        assert_eq!(task.keys.last().map(String::as_str), Some("40"));
+        assert!(!task.has_key("35") && task.has_key("36"));
+    }
+
+    #[test]
+    fn a_merged_task_owns_what_both_owned() {
+        let mut task = Task::new(1);
+        task.classes.insert(2);
+        task.add_key("new");
+        let mut gone = Task::new(0);
+        gone.classes.insert(1);
+        gone.add_key("old");
+        gone.rows = 5;
+        task.merge(gone);
+        assert_eq!((task.id, task.rows, task.keys.as_slice()), (1, 5, &["old".to_owned(), "new".to_owned()][..]));
+        assert!(task.owns(1, None) && task.owns(2, None) && !task.owns(3, None));
+        assert!(task.owns(3, Some("old")) && !task.owns(1, Some("other")));
+        assert!(task.may_be_called(None) && !task.may_be_called(Some("other")));
     }
 }

@@ -318,6 +318,7 @@ mod learners {
         AnyShape,
         NothingRejected,
         Restless,
+        MarksOnReturn,
     }
 
     /// A softmax regression with one fault. What the forks share, or scoring changes, lies behind a lock.
@@ -372,6 +373,9 @@ mod learners {
             Ok(report)
         }
         fn end_task(&mut self, importance: &Samples) -> Result<()> {
+            if self.fault == Fault::MarksOnReturn {
+                *self.scored.lock().unwrap() += 1;
+            }
             self.learner.lock().unwrap().end_task(importance)
         }
         fn begin_task(&mut self, first: &Samples) -> Result<()> {
@@ -398,7 +402,9 @@ mod learners {
             self.learner.lock().unwrap().score_embedding(embedding)
         }
         fn layers(&self) -> Result<Vec<LayerReport>> {
-            Ok(Vec::new())
+            let ended = *self.scored.lock().unwrap() as usize;
+            let vital_channels = if self.fault == Fault::MarksOnReturn { ended } else { 0 };
+            Ok(vec![LayerReport { layer: "only".to_owned(), channels: 1000, vital_channels, drift: None }])
         }
         fn bytes(&self) -> Vec<PartBytes> {
             self.learner.lock().unwrap().bytes()
@@ -418,6 +424,7 @@ mod learners {
             (Fault::AnyShape, "another shape"),
             (Fault::NothingRejected, "reported as rejected"),
             (Fault::Restless, "two runs over the same rows differ"),
+            (Fault::MarksOnReturn, "marks channels"),
         ] {
             let make = || Box::new(Broken::new(fault)) as Box<dyn Learner>;
             assert_reports(|| conformance::learner(make, &stream), expected);

@@ -12,6 +12,8 @@ pub fn describe() {
     describe_counter!("lightcl_rejected_total", Unit::Count, "Rows rejected, by reason");
     describe_counter!("lightcl_predictions_total", Unit::Count, "Predictions emitted");
     describe_counter!("lightcl_boundaries_total", Unit::Count, "Task boundaries placed");
+    describe_counter!("lightcl_recurring_boundaries_total", Unit::Count, "Boundaries at which a known task returned");
+    describe_counter!("lightcl_merged_tasks_total", Unit::Count, "Tasks that went into others to make room");
     describe_counter!("lightcl_rolled_back_samples_total", Unit::Count, "Learnt rows undone at boundaries");
     describe_counter!("lightcl_snapshots_total", Unit::Count, "Snapshots published");
     describe_counter!("lightcl_commits_total", Unit::Count, "Commits of outputs, positions and state");
@@ -38,6 +40,8 @@ pub fn pushed(operator: &Operator, rows: usize, outputs: &[Output], elapsed: Dur
             Output::Prediction(_) => counter!("lightcl_predictions_total").increment(1),
             Output::Boundary(event) => {
                 counter!("lightcl_boundaries_total").increment(1);
+                counter!("lightcl_recurring_boundaries_total").increment(u64::from(event.recurring));
+                counter!("lightcl_merged_tasks_total").increment(u64::from(event.merged.is_some()));
                 counter!("lightcl_rolled_back_samples_total").increment(event.rolled_back);
             }
             Output::Snapshot(_) => counter!("lightcl_snapshots_total").increment(1),

@@ -16,7 +16,7 @@ use sections::{Blob, Numbers, Sections, Writer, section};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// How much of the state some bytes hold.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,5 +1,6 @@
 //! What the operator's tests share: a small learner whose every step can be followed, detectors that do as they are
 //! told, and rows.
+#![allow(dead_code, reason = "each test program uses its own part of it")]
 
 use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
 use lightcl_core::*;
@@ -19,6 +20,7 @@ pub struct NearestMean {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Call {
     Begin(Vec<u64>),
+    Resume(Vec<u64>, Vec<ClassId>),
     Learn(Vec<u64>),
     End(Vec<u64>),
 }
@@ -61,6 +63,10 @@ impl Learner for NearestMean {
     }
     fn begin_task(&mut self, first: &Samples) -> Result<()> {
         self.calls.push(Call::Begin(indices(first)));
+        Ok(())
+    }
+    fn resume_task(&mut self, first: &Samples, classes: &[ClassId]) -> Result<()> {
+        self.calls.push(Call::Resume(indices(first), classes.to_vec()));
         Ok(())
     }
     fn snapshot(&self) -> Result<LearnerSnapshot> {
@@ -139,14 +145,37 @@ impl BoundaryDetector for Scripted {
 /// `tasks` tasks of `rows` rows; task `t` has labels `2t` and `2t + 1`, a number column near the label and the task's
 /// name. Row `i` of the stream is bad (null) where `bad(i)`.
 pub fn rows(tasks: usize, rows: usize, bad: impl Fn(usize) -> bool) -> RecordBatch {
-    let total = tasks * rows;
-    let label = |i: usize| (i / rows * 2 + (i * 7 + i / 3) % 2) as i64;
-    let value = |i: usize| (!bad(i)).then(|| label(i) as f32 * 10.0 + ((i * 37) % 11) as f32 * 0.3);
+    let visits: Vec<_> = (0..tasks).map(|task| Visit { name: format!("t{task}"), centre: 20 * task, rows }).collect();
+    visited(&visits, |task| 2 * task as i64, bad)
+}
+
+/// One stretch of a stream.
+pub struct Visit {
+    pub name: String,
+    /// Where the number column lies.
+    pub centre: usize,
+    pub rows: usize,
+}
+
+/// Visits of regimes one after another; each has two labels, the first given by `label`.
+pub fn visited(visits: &[Visit], label: impl Fn(usize) -> i64, bad: impl Fn(usize) -> bool) -> RecordBatch {
+    let (mut x, mut y, mut labels, mut names) = (vec![], vec![], vec![], vec![]);
+    for (number, visit) in visits.iter().enumerate() {
+        for _ in 0..visit.rows {
+            let i = x.len();
+            let second = (i * 7 + i / 3) % 2;
+            let value = visit.centre as f32 + second as f32 * 10.0 + ((i * 37) % 11) as f32 * 0.3;
+            x.push((!bad(i)).then_some(value));
+            y.push(Some(((i * 13) % 7) as f32));
+            labels.push(Some(label(number) + second as i64));
+            names.push(Some(visit.name.clone()));
+        }
+    }
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("x", Arc::new((0..total).map(value).collect::<Float32Array>())),
-        ("y", Arc::new((0..total).map(|i| Some(((i * 13) % 7) as f32)).collect::<Float32Array>())),
-        ("label", Arc::new((0..total).map(|i| Some(label(i))).collect::<Int64Array>())),
-        ("task", Arc::new((0..total).map(|i| Some(format!("t{}", i / rows))).collect::<StringArray>())),
+        ("x", Arc::new(Float32Array::from(x))),
+        ("y", Arc::new(Float32Array::from(y))),
+        ("label", Arc::new(Int64Array::from(labels))),
+        ("task", Arc::new(StringArray::from(names))),
     ];
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap()
 }
@@ -181,7 +210,7 @@ pub fn encoder(batch: &RecordBatch, standardize: bool) -> Encoder {
     Encoder::new(config, &batch.schema()).unwrap()
 }
 
-pub fn operator(config: OperatorConfig, batch: &RecordBatch, detector: Scripted) -> Operator {
+pub fn operator(config: OperatorConfig, batch: &RecordBatch, detector: impl BoundaryDetector + 'static) -> Operator {
     let make = Box::new(|_: &[usize]| Ok(Box::new(NearestMean::default()) as Box<dyn Learner>));
     Operator::new(config, encoder(batch, false), Box::new(detector), make).unwrap()
 }

@@ -2,7 +2,8 @@
 
 use super::{must, promise, restores_only_what_is_sound, saved};
 use crate::streams::SyntheticStream;
-use lightcl_core::{LearnReport, Learner, Samples};
+use lightcl_core::{ClassId, LearnReport, Learner, Samples};
+use std::collections::BTreeSet;
 
 /// Rows of one call of `learn`.
 const WINDOW: usize = 32;
@@ -23,6 +24,7 @@ const TASKS: usize = 3;
 /// - samples of another shape are an error everywhere and change nothing;
 /// - windows with NaN and 1e30 in some rows do not make `learn` fail: rows with NaN are reported, and whatever happens
 ///   scores stay finite and reported losses are finite;
+/// - the first task is resumed after the others like any other call; neither that nor its end marks a channel as vital;
 /// - windows of one row, which boundaries and the end of the input leave, and of none are learnt from;
 /// - damaged bytes are refused and leave the learner as it was.
 ///
@@ -36,7 +38,8 @@ pub fn learner(make: impl Fn() -> Box<dyn Learner>, stream: &SyntheticStream) {
         tasks.len() >= 2 && tasks.iter().all(|task| task.len() >= TASK_ROWS),
         "the stream must have two tasks of at least {TASK_ROWS} rows"
     );
-    let lessons: Vec<Lesson> = tasks.iter().flat_map(|task| Lesson::of_task(&task.slice(0, TASK_ROWS))).collect();
+    let mut lessons: Vec<Lesson> = tasks.iter().flat_map(|task| Lesson::of_task(&task.slice(0, TASK_ROWS))).collect();
+    lessons.extend(Lesson::of_return(&tasks[0].slice(0, TASK_ROWS)));
     let mut probe = Samples::empty(&stream.samples.shape);
     tasks.iter().for_each(|task| probe.append(&task.slice(0, 8)));
 
@@ -48,12 +51,14 @@ pub fn learner(make: impl Fn() -> Box<dyn Learner>, stream: &SyntheticStream) {
     other_shapes_are_errors(&make, &lessons, &probe);
     bad_rows_do_no_harm(&make, &lessons, &probe);
     small_windows_are_learnt_from(&make, &lessons, &probe);
+    a_task_that_returns_marks_nothing(&make, &lessons);
     garbage_is_refused(&make, &lessons, &probe);
 }
 
 /// One call that the operator makes.
 enum Lesson {
     Begin(Samples),
+    Resume(Samples, Vec<ClassId>),
     Learn(Samples),
     End(Samples),
 }
@@ -66,8 +71,16 @@ impl Lesson {
         lessons
     }
 
+    fn of_return(rows: &Samples) -> Vec<Lesson> {
+        let classes: BTreeSet<ClassId> = rows.labels.iter().copied().collect();
+        let mut lessons = Lesson::of_task(rows);
+        lessons[0] = Lesson::Resume(rows.slice(0, WINDOW / 2), classes.into_iter().collect());
+        lessons
+    }
+
     fn give(&self, learner: &mut dyn Learner) -> Option<LearnReport> {
         match self {
+            Lesson::Resume(first, classes) => must(learner.resume_task(first, classes), "resume_task"),
             Lesson::Begin(first) => must(learner.begin_task(first), "begin_task"),
             Lesson::Learn(window) => return Some(must(learner.learn(window), "learn")),
             Lesson::End(importance) => must(learner.end_task(importance), "end_task"),
@@ -264,6 +277,7 @@ fn other_shapes_are_errors(make: &impl Fn() -> Box<dyn Learner>, lessons: &[Less
     promise!(learner.embed(&other).is_err(), "embed takes samples of another shape");
     promise!(learner.learn(&other).is_err(), "learn takes samples of another shape");
     promise!(learner.begin_task(&other).is_err(), "begin_task takes samples of another shape");
+    promise!(learner.resume_task(&other, &[0]).is_err(), "resume_task takes samples of another shape");
     promise!(learner.end_task(&other).is_err(), "end_task takes samples of another shape");
     let mut embedding = must(learner.embed(probe), "embed");
     embedding.shape.push(2);
@@ -311,7 +325,32 @@ fn small_windows_are_learnt_from(make: &impl Fn() -> Box<dyn Learner>, lessons: 
     must(learner.begin_task(&row), "begin_task with one row");
     report_is_sound(&must(learner.learn(&row), "learn of one row"), &row);
     report_is_sound(&must(learner.learn(last_window(lessons)), "learn"), last_window(lessons));
+    must(
+        learner.resume_task(&row, &[row.labels[0], ClassId::MAX]),
+        "resume_task with one row and a class never learnt",
+    );
+    report_is_sound(&must(learner.learn(&row), "learn of one row"), &row);
     scores_are_finite(learner.as_ref(), probe, "after windows of one row");
+}
+
+fn a_task_that_returns_marks_nothing(make: &impl Fn() -> Box<dyn Learner>, lessons: &[Lesson]) {
+    let mut learner = make();
+    let mut marked = None;
+    for lesson in lessons {
+        if let Lesson::Resume(..) = lesson {
+            marked = Some(vital_channels(learner.as_ref()));
+        }
+        lesson.give(learner.as_mut());
+        let now = vital_channels(learner.as_ref());
+        promise!(
+            marked.as_ref().is_none_or(|marked| *marked == now),
+            "a task that was resumed marks channels: {now:?} are vital where {marked:?} were"
+        );
+    }
+}
+
+fn vital_channels(learner: &dyn Learner) -> Vec<usize> {
+    must(learner.layers(), "layers").iter().map(|layer| layer.vital_channels).collect()
 }
 
 fn last_window(lessons: &[Lesson]) -> &Samples {

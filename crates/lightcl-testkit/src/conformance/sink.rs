@@ -2,8 +2,8 @@
 
 use super::{must, promise};
 use lightcl_core::{
-    AccuracyMatrix, Blob, BlobEntry, BoundaryEvent, Commit, Evidence, Manifest, Output, Position, Positions,
-    Prediction, PrequentialReport, RejectReason, Rejected, Sink, Snapshot, StabilityReport, state,
+    AccuracyMatrix, Blob, BlobEntry, BoundaryEvent, Commit, Evidence, Manifest, MergedTasks, Output, Position,
+    Positions, Prediction, PrequentialReport, RejectReason, Rejected, Sink, Snapshot, StabilityReport, state,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -236,13 +236,15 @@ fn boundary(index: u64) -> BoundaryEvent {
         detected_at: index + 3,
         position: position(index),
         rolled_back: 3,
+        recurring: index.is_multiple_of(2),
         evidence: vec![Evidence { detector: "every".to_owned(), message: "told to".to_owned() }],
         closed_task_labels: vec!["cat".to_owned(), "dog".to_owned()],
+        merged: (!index.is_multiple_of(2)).then_some(MergedTasks { gone: 0, into: 1 }),
     }
 }
 
 fn stability(index: u64) -> StabilityReport {
-    let matrix = AccuracyMatrix { rows: vec![vec![Some(0.9)], vec![None, Some(0.8)]] };
+    let matrix = AccuracyMatrix::new(vec![vec![Some(0.9)], vec![None, Some(0.8)]]);
     StabilityReport {
         format: 1,
         samples: index,

@@ -127,7 +127,14 @@ impl Shown {
         for output in outputs {
             if let Output::Boundary(event) = output {
                 let why: Vec<_> = event.evidence.iter().map(|e| format!("{}: {}", e.detector, e.message)).collect();
-                let line = format!("task {} begins at sample {} ({})", event.task, event.at, why.join("; "));
+                let what = match event.recurring {
+                    true => format!("returns to task {}", event.task),
+                    false => format!("task {} begins", event.task),
+                };
+                let merged = event.merged.map_or_else(String::new, |merged| {
+                    format!("; to make room, task {} went into task {}", merged.gone, merged.into)
+                });
+                let line = format!("{what} at sample {} ({}){merged}", event.at, why.join("; "));
                 if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
             }
         }
@@ -163,6 +170,9 @@ fn summary_in_words(summary: &Value, finished: &Finished) -> String {
         "samples",
         "rejected",
         "tasks",
+        "merged_tasks",
+        "boundary_count",
+        "recurring_boundaries",
         "boundaries",
         "prequential_accuracy",
         "kappa",

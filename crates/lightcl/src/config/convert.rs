@@ -4,7 +4,7 @@ use super::pipeline::Pipeline;
 use super::settings::{self, Feature, FileType, PredictionFormat, Settings};
 use crate::driver::CheckpointPolicy;
 use crate::source::{CsvOptions, FileKind, FileSourceConfig};
-use lightcl_boundary::{AutoConfig, DetectorConfigs, ErrorConfig, EveryConfig, NewClassesConfig};
+use lightcl_boundary::{AutoConfig, DetectorConfigs, ErrorConfig, EveryConfig, NewClassesConfig, RegimesConfig};
 use lightcl_core::{BoundaryDetector, Result};
 use lightcl_learner::{ActiveClasses, Backbone, FrozenNorm, LearnerConfig, MemoryConfig, Method, NamedWeights, Prefix};
 use lightcl_stream::OperatorConfig;
@@ -170,6 +170,7 @@ impl Settings {
             prequential_window_samples,
             prequential_fading,
         } = self.stability;
+        let settings::Regimes { recognise, most_tasks } = self.boundary.regimes;
         OperatorConfig {
             model_id: self.name.clone().unwrap_or_default(),
             config_sha256,
@@ -178,6 +179,7 @@ impl Settings {
             window_samples: self.learner.window_samples,
             rollback_windows: self.boundary.rollback_batches,
             rollback_bytes: self.boundary.rollback_bytes,
+            regimes: RegimesConfig { recognise, most_tasks },
             probe_samples,
             probe_bytes,
             prequential_window_samples,

@@ -4,7 +4,8 @@ use arrow_array::builder::{Float32Builder, StringBuilder, UInt32Builder, UInt64B
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use lightcl_core::{
-    BoundaryEvent, Error, Evidence, LayerReport, PartBytes, Prediction, PrequentialReport, Result, StabilityReport,
+    BoundaryEvent, Error, Evidence, LayerReport, MergedTasks, PartBytes, Prediction, PrequentialReport, Result,
+    StabilityReport,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -53,10 +54,13 @@ pub fn boundary_schema() -> SchemaRef {
         required("rolled_back", DataType::UInt64),
         required("evidence", list(evidence, false)),
         required("closed_task_labels", list(DataType::Utf8, false)),
+        required("recurring", DataType::Boolean),
+        optional("merged", structure(vec![required("gone", DataType::UInt32), required("into", DataType::UInt32)])),
     ]))
 }
 
-/// Columns of the tables of stability reports. A matrix is a list of rows; row `i` holds the accuracies after task `i`.
+/// Columns of the tables of stability reports. A matrix is a list of rows; row `i` holds the accuracies after task `i`, or
+/// after `matrix_after[i]` on `matrix_tasks` where those lists are not empty.
 pub fn stability_schema() -> SchemaRef {
     let number = |name: &str| optional(name, DataType::Float64);
     let matrix = |name: &str| required(name, list(list(DataType::Float64, true), false));
@@ -89,6 +93,8 @@ pub fn stability_schema() -> SchemaRef {
         matrix("task_incremental"),
         matrix("class_incremental"),
         matrix("probe_task_incremental"),
+        required("matrix_tasks", list(DataType::UInt32, false)),
+        required("matrix_after", list(DataType::UInt32, false)),
         number("plasticity"),
         number("stability"),
         number("backward_transfer"),
@@ -161,6 +167,8 @@ struct BoundaryRow<'a> {
     rolled_back: u64,
     evidence: &'a [Evidence],
     closed_task_labels: &'a [String],
+    recurring: bool,
+    merged: Option<MergedTasks>,
 }
 
 /// Boundary events as a batch.
@@ -175,6 +183,8 @@ pub(super) fn boundary_rows(events: &[BoundaryEvent]) -> Result<RecordBatch> {
         rolled_back: event.rolled_back,
         evidence: &event.evidence,
         closed_task_labels: &event.closed_task_labels,
+        recurring: event.recurring,
+        merged: event.merged,
     });
     table(boundary_schema(), &rows.collect::<Vec<_>>())
 }
@@ -196,6 +206,8 @@ struct StabilityRow<'a> {
     task_incremental: Matrix<'a>,
     class_incremental: Matrix<'a>,
     probe_task_incremental: Matrix<'a>,
+    matrix_tasks: &'a [u32],
+    matrix_after: &'a [u32],
     plasticity: Option<f64>,
     stability: Option<f64>,
     backward_transfer: Option<f64>,
@@ -221,6 +233,9 @@ pub(super) fn stability_rows(reports: &[StabilityReport]) -> Result<RecordBatch>
         task_incremental: &report.task_incremental.rows,
         class_incremental: &report.class_incremental.rows,
         probe_task_incremental: &report.probe_task_incremental.rows,
+        // All three matrices have their rows and columns in common.
+        matrix_tasks: &report.task_incremental.tasks,
+        matrix_after: &report.task_incremental.after,
         plasticity: report.plasticity,
         stability: report.stability,
         backward_transfer: report.backward_transfer,

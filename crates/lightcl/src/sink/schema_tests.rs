@@ -39,6 +39,7 @@ fn fits_json_schema(schema: &Value, value: &Value, place: &str) -> Result<(), St
                     "number" => value.is_number(),
                     "integer" => value.is_u64() || value.is_i64(),
                     "array" => value.is_array(),
+                    "boolean" => value.is_boolean(),
                     "object" => value.is_object(),
                     other => panic!("no such type: {other}"),
                 };
@@ -113,10 +114,11 @@ fn fits_avro(schema: &Value, value: &Value, place: &str, names: &mut BTreeMap<St
         Value::String(name) => match name.as_str() {
             "null" if value.is_null() => Ok(()),
             "string" if value.is_string() => Ok(()),
+            "boolean" if value.is_boolean() => Ok(()),
             "int" if value.as_i64().is_some_and(|number| i32::try_from(number).is_ok()) => Ok(()),
             "long" if value.is_i64() => Ok(()),
             "float" | "double" if value.is_number() => Ok(()),
-            "null" | "string" | "int" | "long" | "float" | "double" => wrong(name),
+            "null" | "string" | "boolean" | "int" | "long" | "float" | "double" => wrong(name),
             defined => {
                 let schema = names.get(defined).unwrap_or_else(|| panic!("{defined} is not defined")).clone();
                 fits_avro(&schema, value, place, names)
@@ -134,7 +136,13 @@ fn fits_avro(schema: &Value, value: &Value, place: &str, names: &mut BTreeMap<St
                     for field in fields {
                         let name = field["name"].as_str().unwrap();
                         assert!(!field["doc"].as_str().unwrap().is_empty());
-                        let inner = object.get(name).ok_or_else(|| format!("{place}: lacks {name}"))?;
+                        let Some(inner) = object.get(name) else {
+                            // In JSON an optional list may be left out.
+                            if field.get("default") == Some(&json!([])) {
+                                continue;
+                            }
+                            return Err(format!("{place}: lacks {name}"));
+                        };
                         fits_avro(&field["type"], inner, &format!("{place}.{name}"), names)?;
                     }
                     match object.keys().find(|key| fields.iter().all(|field| field["name"] != **key)) {
@@ -263,6 +271,8 @@ fn what_is_wrong_is_refused() {
         ("prediction", "/position/offset", json!("3")),
         ("boundary", "/format", json!(2)),
         ("boundary", "/evidence", json!([])),
+        ("boundary", "/recurring", json!(1)),
+        ("stability", "/task_incremental/after", json!(["x"])),
         ("dead-letter", "/reason", json!("bad mood")),
         ("stability", "/task_incremental/rows/0", json!(["x"])),
         ("stability", "/layers/0/channels", json!(null)),

@@ -1,8 +1,8 @@
 //! Outputs for tests: a few of every kind.
 
 use lightcl_core::{
-    AccuracyMatrix, Blob, BlobEntry, BoundaryEvent, Evidence, LayerReport, Manifest, Output, PartBytes, Position,
-    Positions, Prediction, PrequentialReport, RejectReason, Rejected, Snapshot, StabilityReport, state,
+    AccuracyMatrix, Blob, BlobEntry, BoundaryEvent, Evidence, LayerReport, Manifest, MergedTasks, Output, PartBytes,
+    Position, Positions, Prediction, PrequentialReport, RejectReason, Rejected, Snapshot, StabilityReport, state,
 };
 use std::sync::Arc;
 
@@ -33,11 +33,16 @@ pub fn boundary(at: u64) -> Output {
         rolled_back: 0,
         evidence: vec![Evidence { detector: "every".to_owned(), message: "so many".to_owned() }],
         closed_task_labels: vec!["cat".to_owned(), "dog".to_owned()],
+        recurring: at.is_multiple_of(2),
+        merged: (!at.is_multiple_of(2)).then_some(MergedTasks { gone: 0, into: 3 }),
     })
 }
 
 pub fn report(samples: u64) -> Output {
-    let matrix = AccuracyMatrix { rows: vec![vec![Some(0.5)], vec![None, Some(1.0)]] };
+    let mut matrix = AccuracyMatrix::new(vec![vec![Some(0.5)], vec![None, Some(1.0)]]);
+    if !samples.is_multiple_of(2) {
+        (matrix.tasks, matrix.after) = (vec![0, 2], vec![2, 0]);
+    }
     Output::Stability(Box::new(StabilityReport {
         format: 1,
         samples,

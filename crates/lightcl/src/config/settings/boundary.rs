@@ -1,6 +1,6 @@
 //! `[boundary]`: how a new task is noticed.
 
-use lightcl_boundary::{AutoConfig, ErrorConfig, NewClassesConfig, Signal};
+use lightcl_boundary::{AutoConfig, ErrorConfig, NewClassesConfig, RegimesConfig, Signal};
 use lightcl_stream::OperatorConfig;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ pub struct Boundary {
     pub error: ErrorDetector,
     /// Settings of the detector new_classes: a class set that changes.
     pub new_classes: NewClassesDetector,
+    /// What happens to tasks that return, and how many are held.
+    pub regimes: Regimes,
 }
 
 impl Default for Boundary {
@@ -44,6 +46,7 @@ impl Default for Boundary {
             auto: AutoDetector::default(),
             error: ErrorDetector::default(),
             new_classes: NewClassesDetector::default(),
+            regimes: Regimes::default(),
         }
     }
 }
@@ -146,5 +149,23 @@ impl Default for NewClassesDetector {
     fn default() -> Self {
         let NewClassesConfig { settle_samples, confirm_samples, confirm_window } = NewClassesConfig::default();
         NewClassesDetector { settle_samples, confirm_samples, confirm_window }
+    }
+}
+
+/// What happens to tasks that return, and how many are held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Regimes {
+    /// Whether a task seen before is recognised when it returns; otherwise every boundary opens a new one.
+    pub recognise: bool,
+    /// Most tasks held; when one more begins, the least recently used goes into the one nearest to it.
+    #[schemars(range(min = 2, max = 1000))]
+    pub most_tasks: usize,
+}
+
+impl Default for Regimes {
+    fn default() -> Self {
+        let RegimesConfig { recognise, most_tasks } = RegimesConfig::default();
+        Regimes { recognise, most_tasks }
     }
 }

@@ -10,7 +10,7 @@ mod outputs;
 mod sample;
 mod source;
 
-pub use boundary::{AutoDetector, Boundary, ErrorDetector, NewClassesDetector};
+pub use boundary::{AutoDetector, Boundary, ErrorDetector, NewClassesDetector, Regimes};
 pub use learner::{ActiveClasses, Backbone, FrozenNorm, Head, Learner, Memory, Method, Prefix};
 pub use outputs::{Checkpoint, Evaluate, Output, PredictionFormat, Predictions, Snapshot, Stability};
 pub use sample::{CategoryEncoding, Feature, FeatureKind, FeatureTable, Sample};
