@@ -373,10 +373,11 @@ mod learners {
             Ok(report)
         }
         fn end_task(&mut self, importance: &Samples) -> Result<()> {
+            self.learner.lock().unwrap().end_task(importance)?;
             if self.fault == Fault::MarksOnReturn {
                 *self.scored.lock().unwrap() += 1;
             }
-            self.learner.lock().unwrap().end_task(importance)
+            Ok(())
         }
         fn begin_task(&mut self, first: &Samples) -> Result<()> {
             self.learner.lock().unwrap().begin_task(first)
