@@ -32,7 +32,6 @@
 //! # Ok::<(), lightcl_core::Error>(())
 //! ```
 
-mod adwin;
 mod any;
 mod error;
 mod every;
@@ -40,13 +39,14 @@ mod never;
 mod new_classes;
 mod placement;
 pub mod registry;
+pub mod scalar;
 mod task_column;
 
-pub use adwin::{Adwin, AdwinConfig};
 pub use any::AnyOf;
 pub use error::{ErrorConfig, ErrorDetector};
 pub use every::{EveryConfig, EveryDetector};
 pub use never::NeverDetector;
 pub use new_classes::{NewClassesConfig, NewClassesDetector};
 pub use registry::{DetectorConfigs, build, names};
+pub use scalar::{Adwin, AdwinConfig};
 pub use task_column::TaskColumnDetector;

@@ -1,5 +1,6 @@
 //! ADWIN: a window over a sequence of numbers that drops its past when the mean has changed.
 
+use super::{Change, ScalarDetector, usable};
 use lightcl_core::{Error, Result, Stateful, state};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,7 @@ impl Default for AdwinConfig {
 }
 
 impl AdwinConfig {
-    fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         if !(self.delta > 0.0 && self.delta < 1.0) {
             return Err(Error::user("delta must lie between 0 and 1, both excluded").with("delta", self.delta));
         }
@@ -57,6 +58,13 @@ impl AdwinConfig {
 /// into an older and a newer part is tested; while the means of some split differ by more than chance allows (a
 /// Bernstein-type bound on the window's variance), the oldest summary is dropped. The call after one that reported a
 /// change starts with an empty window.
+///
+/// As a [`ScalarDetector`] it says rise or fall by whether the window's mean grew when its past was dropped.
+///
+/// **Where river differs from the paper.** The paper tests every split at every value, with a sum of 1/n over both
+/// sides and ln(2 ln n / delta); river (and so this) tests every `clock` values, shortens both sides by
+/// `min_window_length` in the bound, and begins afresh after a change instead of going on with the newer part.
+/// `clock = 1, min_window_length = 1` is the paper's test at every value.
 ///
 /// ```
 /// use lightcl_boundary::{Adwin, AdwinConfig};
@@ -114,9 +122,7 @@ impl Adwin {
         if self.state.changed {
             self.reset();
         }
-        if !value.is_finite() {
-            return false;
-        }
+        let Some(value) = usable(value) else { return false };
         self.insert(value);
         self.state.updates = self.state.updates.saturating_add(1);
         if self.state.updates.is_multiple_of(self.config.clock) && self.state.width > self.config.grace_period {
@@ -272,6 +278,21 @@ impl AdwinState {
             return damaged("sums");
         }
         Ok(())
+    }
+}
+
+impl ScalarDetector for Adwin {
+    fn update(&mut self, value: f64) -> Change {
+        let before = self.estimation();
+        match Adwin::update(self, value) {
+            false => Change::Stable,
+            true if self.estimation() > before => Change::Rise,
+            true => Change::Fall,
+        }
+    }
+
+    fn reset(&mut self) {
+        Adwin::reset(self);
     }
 }
 
