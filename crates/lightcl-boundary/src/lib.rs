@@ -6,7 +6,14 @@
 //! | `error` | the prequential error rises (ADWIN) | changes that the learner does not get wrong |
 //! | `task_column` | a column of the stream names another task | streams without such a column |
 //! | `every` | a fixed number of samples has passed | everything |
+//! | `adwin`, `page_hinkley`, `cusum` | the mean of a signal changes | other changes of its distribution |
+//! | `ddm`, `eddm` | errors become more frequent | everything but the error |
+//! | `hddm_a`, `hddm_w` | errors become more frequent, or margins smaller | unbounded signals |
+//! | `kswin`, `bayesian` | a signal is distributed otherwise | slow changes |
 //! | `never` | never | everything |
+//!
+//! The signals are error, loss, margin, entropy and pattern loss ([`Signal`]); each [`SignalDetector`] watches one with
+//! one of the change detectors in [`scalar`].
 //!
 //! [`registry::build`] makes any of them, or several at once ([`AnyOf`]), from names and settings. All are
 //! deterministic, hold bounded memory, and save and restore their whole state.
@@ -40,6 +47,7 @@ mod new_classes;
 mod placement;
 pub mod registry;
 pub mod scalar;
+pub mod signal;
 mod task_column;
 
 pub use any::AnyOf;
@@ -49,4 +57,5 @@ pub use never::NeverDetector;
 pub use new_classes::{NewClassesConfig, NewClassesDetector};
 pub use registry::{DetectorConfigs, build, names};
 pub use scalar::{Adwin, AdwinConfig};
+pub use signal::{Direction, Signal, SignalConfig, SignalDetector};
 pub use task_column::TaskColumnDetector;
