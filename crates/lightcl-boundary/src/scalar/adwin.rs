@@ -10,6 +10,9 @@ const VERSION: u16 = 1;
 /// Level `i` summarises `2^i` values an entry; 48 levels hold more values than any stream has.
 const MOST_LEVELS: usize = 48;
 
+/// Means that differ by less than this share of their size may differ by rounding alone.
+const ROUNDING: f64 = 1e-9;
+
 /// Settings of [`Adwin`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -230,7 +233,10 @@ impl Adwin {
                 let inverse_lengths = 1.0 / (older - smallest + 1.0) + 1.0 / (newer - smallest + 1.0);
                 let bound =
                     (2.0 * inverse_lengths * variance * log_term).sqrt() + 2.0 / 3.0 * log_term * inverse_lengths;
-                if (older_total / older - newer_total / newer).abs() > bound {
+                let (older_mean, newer_mean) = (older_total / older, newer_total / newer);
+                // The bound is absolute; sums of values far beyond 1 differ by more than it from rounding alone.
+                let rounding = ROUNDING * (older_mean.abs() + newer_mean.abs());
+                if (older_mean - newer_mean).abs() > bound.max(rounding) {
                     return true;
                 }
             }

@@ -25,7 +25,7 @@ pub struct CusumConfig {
 
 impl Default for CusumConfig {
     fn default() -> Self {
-        CusumConfig { warm_start: 100, slack: 0.5, threshold: 20.0, largest_deviation: 4.0, mode: Mode::Both }
+        CusumConfig { warm_start: 100, slack: 0.25, threshold: 25.0, largest_deviation: 4.0, mode: Mode::Both }
     }
 }
 

@@ -193,7 +193,7 @@ impl ScalarSettings for BayesianConfig {
 
     fn values(&self) -> Values {
         match self.model {
-            BayesianModel::Normal => Values::Real,
+            BayesianModel::Mean | BayesianModel::Normal => Values::Real,
             BayesianModel::Bernoulli => Values::ZeroOrOne,
         }
     }
