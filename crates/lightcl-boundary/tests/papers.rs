@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use lightcl_boundary::scalar::{
-    Ddm, DdmConfig, Eddm, EddmConfig, Follow, HddmA, HddmAConfig, HddmW, HddmWConfig, Kswin, KswinConfig,
-    ScalarDetector,
+    Adwin, AdwinConfig, Ddm, DdmConfig, Eddm, EddmConfig, Follow, HddmA, HddmAConfig, HddmW, HddmWConfig, Kswin,
+    KswinConfig, ScalarDetector,
 };
 use lightcl_testkit::{normal, seeded};
 use rand::RngExt;
@@ -17,6 +17,31 @@ fn hits(detector: &mut dyn ScalarDetector, values: &[f64]) -> Vec<usize> {
 fn errors(length: usize, seed: u64, rate: impl Fn(usize) -> f64) -> Vec<f64> {
     let mut random = seeded(seed);
     (0..length).map(|index| f64::from(u8::from(random.random_bool(rate(index))))).collect()
+}
+
+#[test]
+fn adwin_in_the_paper_goes_on_with_the_newer_part_of_its_window_and_river_with_none() {
+    let found = BOTH.map(|follow| {
+        let mut adwin = Adwin::new(AdwinConfig { follow, ..AdwinConfig::default() }).unwrap();
+        let hits = hits(&mut adwin, &[vec![0.0; 1000], vec![1.0; 24]].concat());
+        let at_the_change = adwin.width();
+        adwin.update(1.0);
+        (hits, at_the_change, adwin.width())
+    });
+    assert_eq!(found[0].0, found[1].0);
+    assert_eq!((found[0].1, found[0].2), (found[1].1, 1));
+    assert_eq!(found[1].2, found[1].1 + 1);
+    let every_value = AdwinConfig {
+        follow: Follow::Paper,
+        clock: 1,
+        min_window_length: 1,
+        grace_period: 0,
+        delta: 0.002,
+        max_buckets: 5,
+    };
+    let values = errors(2000, 1, |index| if index < 1000 { 0.1 } else { 0.6 });
+    let first = hits(&mut Adwin::new(every_value).unwrap(), &values)[0];
+    assert!((1000..1055).contains(&first), "a test at every value is sooner than one at every 32nd: {first}");
 }
 
 #[test]
@@ -59,7 +84,7 @@ fn hddm_a_in_the_paper_notices_earlier_with_its_one_sided_bound() {
 }
 
 #[test]
-fn hddm_w_in_the_paper_needs_one_more_value_after_a_cut() {
+fn hddm_w_in_the_paper_needs_a_value_or_two_more_after_a_cut() {
     let zeros_then_ones = |follow| {
         let mut detector = HddmW::new(HddmWConfig { follow, ..HddmWConfig::default() }).unwrap();
         // The weighted mean of the ones alone is 1 from the first; only the bound keeps it from being a rise.
@@ -68,7 +93,10 @@ fn hddm_w_in_the_paper_needs_one_more_value_after_a_cut() {
     };
     let [river, paper] = BOTH.map(zeros_then_ones);
     assert!(river >= 30);
-    assert_eq!(paper, river + 1, "river's sum of squared weights is a step ahead");
+    assert!(
+        (river + 1..=river + 2).contains(&paper),
+        "river's sums of squared weights are a step ahead: {river}, {paper}"
+    );
 }
 
 #[test]

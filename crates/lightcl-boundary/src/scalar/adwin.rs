@@ -1,6 +1,6 @@
 //! ADWIN: a window over a sequence of numbers that drops its past when the mean has changed.
 
-use super::{Change, ScalarDetector, usable};
+use super::{Change, Follow, ScalarDetector, usable};
 use lightcl_core::{Error, Result, Stateful, state};
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +9,6 @@ const VERSION: u16 = 1;
 
 /// Level `i` summarises `2^i` values an entry; 48 levels hold more values than any stream has.
 const MOST_LEVELS: usize = 48;
-
-/// Means that differ by less than this share of their size may differ by rounding alone.
-const ROUNDING: f64 = 1e-9;
 
 /// Settings of [`Adwin`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,11 +24,20 @@ pub struct AdwinConfig {
     pub min_window_length: u64,
     /// No cut is looked for while the window has at most so many values.
     pub grace_period: u64,
+    /// Whom to follow after a change: river begins with an empty window, the paper goes on with what is left of it.
+    pub follow: Follow,
 }
 
 impl Default for AdwinConfig {
     fn default() -> Self {
-        AdwinConfig { delta: 0.002, clock: 32, max_buckets: 5, min_window_length: 5, grace_period: 10 }
+        AdwinConfig {
+            delta: 0.002,
+            clock: 32,
+            max_buckets: 5,
+            min_window_length: 5,
+            grace_period: 10,
+            follow: Follow::River,
+        }
     }
 }
 
@@ -60,14 +66,14 @@ impl AdwinConfig {
 /// The window is kept as an exponential histogram, O(log n) numbers for n values. Every `clock` values each split of it
 /// into an older and a newer part is tested; while the means of some split differ by more than chance allows (a
 /// Bernstein-type bound on the window's variance), the oldest summary is dropped. The call after one that reported a
-/// change starts with an empty window.
+/// change starts with an empty window, unless `follow` says otherwise.
 ///
 /// As a [`ScalarDetector`] it says rise or fall by whether the window's mean grew when its past was dropped.
 ///
-/// **Where river differs from the paper.** The paper tests every split at every value, with a sum of 1/n over both
-/// sides and ln(2 ln n / delta); river (and so this) tests every `clock` values, shortens both sides by
-/// `min_window_length` in the bound, and begins afresh after a change instead of going on with the newer part.
-/// `clock = 1, min_window_length = 1` is the paper's test at every value.
+/// **Where river differs from the paper.** The paper tests every split at every value; river every `clock` values, and
+/// with both sides shortened by `min_window_length` in the bound. After a change the paper goes on with the newer part
+/// of the window; river's next update empties it. `follow = "paper"`, `clock = 1`, `min_window_length = 1` and
+/// `grace_period = 0` together are the paper's.
 ///
 /// ```
 /// use lightcl_boundary::{Adwin, AdwinConfig};
@@ -123,7 +129,10 @@ impl Adwin {
     /// out.
     pub fn update(&mut self, value: f64) -> bool {
         if self.state.changed {
-            self.reset();
+            match self.config.follow {
+                Follow::River => self.reset(),
+                Follow::Paper => self.state.changed = false,
+            }
         }
         let Some(value) = usable(value) else { return false };
         self.insert(value);
@@ -234,8 +243,8 @@ impl Adwin {
                 let bound =
                     (2.0 * inverse_lengths * variance * log_term).sqrt() + 2.0 / 3.0 * log_term * inverse_lengths;
                 let (older_mean, newer_mean) = (older_total / older, newer_total / newer);
-                // The bound is absolute; sums of values far beyond 1 differ by more than it from rounding alone.
-                let rounding = ROUNDING * (older_mean.abs() + newer_mean.abs());
+                // The bound is absolute: of values far beyond 1, rounding of the sums alone differs by more than it.
+                let rounding = f64::EPSILON * width * state.total.abs() / older.min(newer);
                 if (older_mean - newer_mean).abs() > bound.max(rounding) {
                     return true;
                 }

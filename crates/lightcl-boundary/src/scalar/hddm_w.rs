@@ -53,9 +53,8 @@ impl HddmWConfig {
 ///
 /// **Where river differs from the paper.** The bound needs the sum of the squared weights. A mean of one value has the
 /// one weight 1; river's sum is a step ahead, lambda² + (1 - lambda)² (0.905 instead of 1 by default), so that its bounds
-/// are too narrow for the first few dozen values on either side of a cut, and it fires a value earlier.
-/// `follow = "paper"` starts
-/// at 1.
+/// are too narrow for the first few dozen values on either side of a cut, and it fires a value or two earlier.
+/// `follow = "paper"` starts at 1.
 ///
 /// ```
 /// use lightcl_boundary::scalar::{Change, HddmW, HddmWConfig, ScalarDetector};
