@@ -25,6 +25,16 @@ const VERSION: u16 = 1;
 ///
 /// The first `min_task_samples` after a reset are a guard: nothing fires, and the first four fifths of it are not even
 /// watched, since an untrained learner's signals say nothing about the stream. Changes within the guard are missed.
+///
+/// ```
+/// use lightcl_boundary::scalar::CusumConfig;
+/// use lightcl_boundary::{Direction, Signal, SignalConfig, SignalDetector};
+///
+/// let entropy: SignalConfig<CusumConfig> = SignalConfig { signal: Signal::Entropy, ..SignalConfig::default() };
+/// assert_eq!(entropy.direction(), Direction::Rise);
+/// let detector = SignalDetector::new(&entropy)?;
+/// # Ok::<(), lightcl_core::Error>(())
+/// ```
 pub struct SignalDetector {
     name: &'static str,
     tag: String,

@@ -46,7 +46,7 @@ impl DdmConfig {
 /// as they were when p + s was lowest. Once p + s exceeds that lowest p by `drift_threshold` of that s the values have
 /// changed; a warning comes at `warning_threshold`. Only rises are found. Values are 0 or 1; others are brought into
 /// `[0, 1]`. After a long run without a single one the lowest p and s are 0, so the first one is a change: that is the
-/// method, not a fault.
+/// method, not a fault, and it makes DDM a poor choice for learners that are wrong in fewer than about 5 of 100 cases.
 ///
 /// **Where river differs from the paper.** In the paper reaching a threshold is enough (≥); in river it has to be
 /// exceeded (>). With `follow = "paper"` reaching is enough, save while the lowest s is 0: there ≥ would fire at every
