@@ -1,7 +1,7 @@
 //! Detector `error`: the learner gets worse.
 
-use crate::adwin::{Adwin, AdwinConfig, AdwinState};
 use crate::placement::{likeliest_rise, within_bounds};
+use crate::scalar::{Adwin, AdwinConfig, AdwinState};
 use lightcl_core::{BoundaryDetector, Error, Observation, Result, Stateful, Verdict, state};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;

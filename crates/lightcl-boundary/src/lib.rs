@@ -2,13 +2,23 @@
 //!
 //! | name | fires when | blind to |
 //! |---|---|---|
+//! | `auto` | any of the signals below says so, by stated rules | what none of them sees |
+//! | `input`, `activations` | the inputs, or the frozen prefix's outputs, lie elsewhere | another rule |
+//! | `rule`, `calibration`, `residual` | inputs and labels are related in another way | inputs that move |
+//! | `class_shares` | the shares of the classes shift, or a class is gone | all else |
 //! | `new_classes` | labels come from classes the task did not have | new rules or inputs with the same classes |
 //! | `error` | the prequential error rises (ADWIN) | changes that the learner does not get wrong |
 //! | `task_column` | a column of the stream names another task | streams without such a column |
 //! | `every` | a fixed number of samples has passed | everything |
+//! | `adwin`, `page_hinkley`, `cusum` | the mean of a signal changes | other changes of its distribution |
+//! | `ddm`, `eddm` | errors become more frequent | everything but the error |
+//! | `hddm_a`, `hddm_w` | errors become more frequent, or margins smaller | unbounded signals |
+//! | `kswin`, `bayesian` | a signal is distributed otherwise | slow changes |
 //! | `never` | never | everything |
 //!
 //! [`Regimes`] tells whether the rows after a boundary belong to a task seen before.
+//! The signals are error, loss, margin, entropy and pattern loss ([`Signal`]); each [`SignalDetector`] watches one with
+//! one of the change detectors in [`scalar`].
 //!
 //! [`registry::build`] makes any of them, or several at once ([`AnyOf`]), from names and settings. All are
 //! deterministic, hold bounded memory, and save and restore their whole state.
@@ -34,7 +44,6 @@
 //! # Ok::<(), lightcl_core::Error>(())
 //! ```
 
-mod adwin;
 mod any;
 mod auto;
 mod error;
@@ -44,15 +53,18 @@ mod new_classes;
 mod placement;
 mod regimes;
 pub mod registry;
+pub mod scalar;
+pub mod signal;
 mod task_column;
 
-pub use adwin::{Adwin, AdwinConfig};
 pub use any::AnyOf;
-pub use auto::{AutoConfig, AutoDetector, Signal};
+pub use auto::{AutoConfig, AutoDetector, Signal as AutoSignal};
 pub use error::{ErrorConfig, ErrorDetector};
 pub use every::{EveryConfig, EveryDetector};
 pub use never::NeverDetector;
 pub use new_classes::{NewClassesConfig, NewClassesDetector};
 pub use regimes::{Recognised, Regimes, RegimesConfig};
 pub use registry::{DetectorConfigs, build, names};
+pub use scalar::{Adwin, AdwinConfig};
+pub use signal::{Direction, Signal, SignalConfig, SignalDetector};
 pub use task_column::{NAME as TASK_COLUMN, TaskColumnDetector};

@@ -1,18 +1,18 @@
-//! Where a change lies: the likeliest split of a run of yes/no outcomes, and the bounds every placement must keep.
+//! Where a change lies: the likeliest split of a run of yes/no outcomes or of numbers, and the bounds every placement must keep.
 
 /// The split `s` in `1..flags.len()` that makes `flags[..s]` and `flags[s..]` likeliest as two runs of constant rate,
 /// among those after which the rate is higher; with both rates. None when no split raises the rate.
 ///
 /// This is the maximum-likelihood estimate of a change point between two Bernoulli sequences (Hinkley & Hinkley 1970).
 /// The earliest split wins a tie.
-pub(crate) fn likeliest_rise(flags: impl Iterator<Item = bool> + Clone) -> Option<Rise> {
+pub(crate) fn likeliest_rise(flags: impl Iterator<Item = bool> + Clone) -> Option<Shift> {
     let (mut length, mut hits) = (0_u32, 0_u32);
     for flag in flags.clone() {
         length += 1;
         hits += u32::from(flag);
     }
     let (mut before, mut before_hits) = (0_u32, 0_u32);
-    let mut best: Option<(f64, Rise)> = None;
+    let mut best: Option<(f64, Shift)> = None;
     for flag in flags {
         before += 1;
         before_hits += u32::from(flag);
@@ -26,40 +26,55 @@ pub(crate) fn likeliest_rise(flags: impl Iterator<Item = bool> + Clone) -> Optio
         }
         let likelihood = log_likelihood(before_hits, before) + log_likelihood(after_hits, after);
         if best.as_ref().is_none_or(|(highest, _)| likelihood > *highest) {
-            best = Some((likelihood, Rise { split: before as usize, before: rate_before, after: rate_after }));
+            best = Some((likelihood, Shift { split: before as usize, before: rate_before, after: rate_after }));
         }
     }
     best.map(|(_, rise)| rise)
 }
 
-/// The split `s` in `1..values.len()` that makes `values[..s]` and `values[s..]` likeliest as two runs of constant mean
-/// and equal variance, among those after which the mean is higher. None when no split raises the mean.
-///
-/// The maximum-likelihood estimate of a change point of normal variables (Hinkley 1970). The earliest split wins a tie.
-pub(crate) fn likeliest_step(values: &[f64]) -> Option<usize> {
-    let total: f64 = values.iter().sum();
-    let (mut before, mut best) = (0.0, None);
-    for split in 1..values.len() {
-        before += values[split - 1];
-        let (left, right) = (split as f64, (values.len() - split) as f64);
-        let step = (total - before) / right - before / left;
-        let gain = left * right * step * step;
-        if step > 0.0 && best.is_none_or(|(highest, _)| gain > highest) {
-            best = Some((gain, split));
-        }
-    }
-    best.map(|(_, split)| split)
-}
-
-/// A change to a higher rate.
+/// A change of a rate or a mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Rise {
+pub(crate) struct Shift {
     /// Number of outcomes before the change.
     pub split: usize,
-    /// Rate before it.
+    /// Rate or mean before it.
     pub before: f64,
-    /// Rate after it.
+    /// Rate or mean after it.
     pub after: f64,
+}
+
+/// The split that makes the values before and after it likeliest as two normal distributions of one variance, among
+/// those after which the mean is higher (`rises`) or lower and of whose sides each has at least `shortest_side` values
+/// (a few outliers at an end are no shift). None when no split is of that kind.
+///
+/// The maximum-likelihood estimate of a change point of a normal mean (Hinkley 1970): the split with the largest sum of
+/// squares between the two sides. The earliest wins a tie.
+pub(crate) fn likeliest_shift(
+    values: impl Iterator<Item = f64> + Clone,
+    rises: bool,
+    shortest_side: usize,
+) -> Option<Shift> {
+    let length = values.clone().count();
+    // Sums are of distances from the mean, so that values far from 0 do not cancel.
+    let mean = values.clone().sum::<f64>() / length as f64;
+    let mut sum = 0.0;
+    let mut best: Option<(f64, Shift)> = None;
+    for (place, value) in values.enumerate() {
+        sum += value - mean;
+        let split = place + 1;
+        if split < shortest_side.max(1) || length - split < shortest_side.max(1) {
+            continue;
+        }
+        let (before, after) = (sum / split as f64, -sum / (length - split) as f64);
+        if (rises && after <= before) || (!rises && after >= before) {
+            continue;
+        }
+        let between = before * before * split as f64 + after * after * (length - split) as f64;
+        if best.is_none_or(|(most, _)| between > most) {
+            best = Some((between, Shift { split, before: mean + before, after: mean + after }));
+        }
+    }
+    best.map(|(_, shift)| shift)
 }
 
 fn ratio(hits: u32, length: u32) -> f64 {
@@ -83,7 +98,7 @@ pub(crate) fn within_bounds(at: u64, first_index: u64, index: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn rise(flags: &[u8]) -> Option<Rise> {
+    fn rise(flags: &[u8]) -> Option<Shift> {
         likeliest_rise(flags.iter().map(|&flag| flag == 1))
     }
 
@@ -106,14 +121,23 @@ mod tests {
     }
 
     #[test]
-    fn a_step_in_noise_is_placed_where_the_mean_rises() {
-        let values: Vec<f64> =
-            (0..60_u32).map(|i| f64::from(i * 37 % 11) / 11.0 + if i < 41 { 0.0 } else { 2.0 }).collect();
-        assert_eq!(likeliest_step(&values), Some(41));
-        let falling: Vec<f64> = values.iter().map(|value| -value).collect();
-        assert_ne!(likeliest_step(&falling), Some(41));
-        assert_eq!(likeliest_step(&[1.0]), None);
-        assert_eq!(likeliest_step(&[2.0, 1.0]), None);
+    fn a_step_of_a_mean_is_placed_exactly_in_the_direction_asked_for() {
+        let step = |low: f64, high: f64| (0..40).map(move |i| f64::from(i % 3) * 0.1 + if i < 25 { low } else { high });
+        for offset in [0.0, 1e9] {
+            let rise = likeliest_shift(step(offset, offset + 1.0), true, 5).unwrap();
+            assert_eq!(rise.split, 25, "{offset}");
+            assert!((rise.after - rise.before - 1.0).abs() < 0.02);
+            assert_eq!(likeliest_shift(step(offset + 1.0, offset), false, 5).unwrap().split, 25);
+        }
+    }
+
+    #[test]
+    fn outliers_at_an_end_and_equal_values_are_no_shift() {
+        let outlier = (0..40).map(|i| if i == 39 { 100.0 } else { f64::from(i % 2) });
+        assert!(likeliest_shift(outlier, true, 5).unwrap().split <= 35);
+        assert_eq!(likeliest_shift([2.5; 40].into_iter(), true, 5), None);
+        assert_eq!(likeliest_shift([1.0, 2.0, 3.0].into_iter(), true, 5), None);
+        assert_eq!(likeliest_shift(std::iter::empty(), true, 5), None);
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! Detectors by name: one row each.
 
+use crate::scalar::{
+    AdwinConfig, BayesianConfig, CusumConfig, DdmConfig, EddmConfig, HddmAConfig, HddmWConfig, KswinConfig,
+    PageHinkleyConfig,
+};
+use crate::signal::{ScalarSettings, SignalConfig, SignalDetector};
 use crate::{
-    AnyOf, AutoConfig, AutoDetector, ErrorConfig, ErrorDetector, EveryConfig, EveryDetector, NeverDetector,
-    NewClassesConfig, NewClassesDetector, Signal, TaskColumnDetector,
+    AnyOf, AutoConfig, AutoDetector, AutoSignal, ErrorConfig, ErrorDetector, EveryConfig, EveryDetector, NeverDetector,
+    NewClassesConfig, NewClassesDetector, TaskColumnDetector,
 };
 use lightcl_core::{BoundaryDetector, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -19,6 +24,24 @@ pub struct DetectorConfigs {
     pub new_classes: NewClassesConfig,
     /// Of `every`.
     pub every: EveryConfig,
+    /// Of `adwin`.
+    pub adwin: SignalConfig<AdwinConfig>,
+    /// Of `page_hinkley`.
+    pub page_hinkley: SignalConfig<PageHinkleyConfig>,
+    /// Of `ddm`.
+    pub ddm: SignalConfig<DdmConfig>,
+    /// Of `eddm`.
+    pub eddm: SignalConfig<EddmConfig>,
+    /// Of `hddm_a`.
+    pub hddm_a: SignalConfig<HddmAConfig>,
+    /// Of `hddm_w`.
+    pub hddm_w: SignalConfig<HddmWConfig>,
+    /// Of `kswin`.
+    pub kswin: SignalConfig<KswinConfig>,
+    /// Of `cusum`.
+    pub cusum: SignalConfig<CusumConfig>,
+    /// Of `bayesian`.
+    pub bayesian: SignalConfig<BayesianConfig>,
 }
 
 /// One detector in the registry.
@@ -48,27 +71,32 @@ const REGISTRY: &[Entry] = &[
     Entry {
         name: "input",
         description: "the inputs lie elsewhere",
-        make: |configs| Ok(Box::new(AutoDetector::only(Signal::Input, configs.auto.clone())?)),
+        make: |configs| Ok(Box::new(AutoDetector::only(AutoSignal::Input, configs.auto.clone())?)),
     },
     Entry {
         name: "activations",
         description: "the frozen prefix's outputs lie elsewhere",
-        make: |configs| Ok(Box::new(AutoDetector::only(Signal::Activations, configs.auto.clone())?)),
+        make: |configs| Ok(Box::new(AutoDetector::only(AutoSignal::Activations, configs.auto.clone())?)),
     },
     Entry {
         name: "rule",
         description: "inputs and labels are related in another way",
-        make: |configs| Ok(Box::new(AutoDetector::only(Signal::Rule, configs.auto.clone())?)),
+        make: |configs| Ok(Box::new(AutoDetector::only(AutoSignal::Rule, configs.auto.clone())?)),
+    },
+    Entry {
+        name: "calibration",
+        description: "what was predicted of the inputs no longer holds",
+        make: |configs| Ok(Box::new(AutoDetector::only(AutoSignal::Calibration, configs.auto.clone())?)),
     },
     Entry {
         name: "residual",
         description: "labels are less predictable from the inputs",
-        make: |configs| Ok(Box::new(AutoDetector::only(Signal::Residual, configs.auto.clone())?)),
+        make: |configs| Ok(Box::new(AutoDetector::only(AutoSignal::Residual, configs.auto.clone())?)),
     },
     Entry {
         name: "class_shares",
         description: "the shares of the classes shift, or a class is gone",
-        make: |configs| Ok(Box::new(AutoDetector::only(Signal::ClassShares, configs.auto.clone())?)),
+        make: |configs| Ok(Box::new(AutoDetector::only(AutoSignal::ClassShares, configs.auto.clone())?)),
     },
     Entry {
         name: "task_column",
@@ -80,8 +108,53 @@ const REGISTRY: &[Entry] = &[
         description: "a fixed number of samples has passed",
         make: |configs| Ok(Box::new(EveryDetector::new(configs.every.clone())?)),
     },
+    Entry {
+        name: "adwin",
+        description: "the mean of a signal changes (adaptive window)",
+        make: |configs| on_signal(&configs.adwin),
+    },
+    Entry {
+        name: "page_hinkley",
+        description: "the mean of a signal changes (Page-Hinkley test)",
+        make: |configs| on_signal(&configs.page_hinkley),
+    },
+    Entry {
+        name: "ddm",
+        description: "the error rate leaves its lowest point (DDM)",
+        make: |configs| on_signal(&configs.ddm),
+    },
+    Entry { name: "eddm", description: "errors lie closer together (EDDM)", make: |configs| on_signal(&configs.eddm) },
+    Entry {
+        name: "hddm_a",
+        description: "the mean of errors or margins changes abruptly (Hoeffding's bound)",
+        make: |configs| on_signal(&configs.hddm_a),
+    },
+    Entry {
+        name: "hddm_w",
+        description: "the mean of errors or margins changes gradually (McDiarmid's bound)",
+        make: |configs| on_signal(&configs.hddm_w),
+    },
+    Entry {
+        name: "kswin",
+        description: "a signal is distributed otherwise (Kolmogorov-Smirnov windows)",
+        make: |configs| on_signal(&configs.kswin),
+    },
+    Entry {
+        name: "cusum",
+        description: "the mean of a signal changes by standard deviations (CUSUM)",
+        make: |configs| on_signal(&configs.cusum),
+    },
+    Entry {
+        name: "bayesian",
+        description: "a signal's current run probably began lately (Bayesian change points)",
+        make: |configs| on_signal(&configs.bayesian),
+    },
     Entry { name: "never", description: "the whole stream is one task", make: |_| Ok(Box::new(NeverDetector)) },
 ];
+
+fn on_signal<C: ScalarSettings>(config: &SignalConfig<C>) -> Result<Box<dyn BoundaryDetector>> {
+    Ok(Box::new(SignalDetector::new(config)?))
+}
 
 /// Name and one-line description of every detector.
 pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -1,7 +1,7 @@
 //! What the detector `auto` finds, on seeded streams with known change points, and what it leaves alone.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use lightcl_boundary::{AutoConfig, AutoDetector, Signal};
+use lightcl_boundary::{AutoConfig, AutoDetector, AutoSignal};
 use lightcl_core::{BoundaryDetector, Verdict};
 use lightcl_testkit::streams::{
     Agrawal, AnotherRule, Change, ClassIncremental, Generator, Led, MovedInputs, RandomRbf, RotatingHyperplane, Sea,
@@ -137,7 +137,7 @@ fn a_class_that_vanishes_is_noticed_by_the_class_shares() {
     let stream = Stationary { rows: 8000, ..Stationary::default() }.generate(3);
     let mut rows = rows_of(&stream, 3);
     rows[4000..].iter_mut().for_each(|row| row.label = 0);
-    let found = observe_stream(&mut AutoDetector::only(Signal::ClassShares, AutoConfig::default()).unwrap(), &rows);
+    let found = observe_stream(&mut AutoDetector::only(AutoSignal::ClassShares, AutoConfig::default()).unwrap(), &rows);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].0.abs_diff(4000) <= 16 && found[0].1 <= 4128, "{found:?}");
     assert!(found[0].2[0].message.starts_with("the shares of the classes are others"), "{found:?}");
@@ -147,7 +147,7 @@ fn a_class_that_vanishes_is_noticed_by_the_class_shares() {
 fn activations_are_watched_as_soon_as_the_learner_has_some() {
     let stream = Stationary { rows: 6000, ..Stationary::default() }.generate(4);
     let rows = rows_of(&stream, 4);
-    let mut detector = AutoDetector::only(Signal::Activations, AutoConfig::default()).unwrap();
+    let mut detector = AutoDetector::only(AutoSignal::Activations, AutoConfig::default()).unwrap();
     assert!(detector.needs().activations && !auto().needs().activations);
     let mut found = Vec::new();
     for row in &rows {
@@ -257,7 +257,7 @@ fn settings_out_of_range_are_refused() {
     for config in [
         AutoConfig { sensitivity: 0.0, ..AutoConfig::default() },
         AutoConfig { sensitivity: f64::NAN, ..AutoConfig::default() },
-        AutoConfig { signals: vec![Signal::Input, Signal::Input], ..AutoConfig::default() },
+        AutoConfig { signals: vec![AutoSignal::Input, AutoSignal::Input], ..AutoConfig::default() },
         AutoConfig { signals: Vec::new(), new_classes: false, ..AutoConfig::default() },
     ] {
         assert!(AutoDetector::new(config).is_err());

@@ -50,6 +50,7 @@ fn combinations_and_other_settings_conform() {
         error: ErrorConfig { delta: 0.2, minimum_rise: 0.0, history_samples: 50, min_task_samples: 0 },
         new_classes: NewClassesConfig { settle_samples: 1, confirm_samples: 1, confirm_window: 1 },
         every: EveryConfig { every_samples: 2 },
+        ..DetectorConfigs::default()
     };
     for list in [
         &["auto"][..],

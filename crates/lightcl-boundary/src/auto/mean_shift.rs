@@ -3,7 +3,7 @@
 use super::history::History;
 use super::symmetric::{Factor, Symmetric};
 use super::{BLOCK_ROWS, LONG_SCALE, is_sampled};
-use crate::placement::likeliest_step;
+use crate::placement::likeliest_shift;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -259,7 +259,7 @@ impl MeanShift {
         let direction = self.direction(scale)?;
         let project = |block: &Vec<f64>| block.iter().zip(&direction).map(|(a, b)| a * b).sum();
         let values: Vec<f64> = state.blocks.iter().map(project).collect();
-        likeliest_step(&values).and_then(|split| state.starts.get(split).copied())
+        likeliest_shift(values.iter().copied(), true, 1).and_then(|shift| state.starts.get(shift.split).copied())
     }
 
     /// Forgets the mean. The past of the statistics stays, since it is the stream's; what is known of the covariance

@@ -8,7 +8,7 @@ mod signal;
 mod sketch;
 mod symmetric;
 
-use crate::placement::{likeliest_step, within_bounds};
+use crate::placement::{likeliest_shift, within_bounds};
 use crate::{NewClassesConfig, NewClassesDetector};
 use lightcl_core::{BoundaryDetector, Error, Evidence, Needs, Observation, Result, Stateful, Verdict, state};
 use mean_shift::{Finding, MeanShift, MeanShiftState, SCALES};
@@ -334,7 +334,7 @@ impl AutoDetector {
                 vector.iter().zip(&direction).map(|(&value, weight)| f64::from(value) * weight).sum()
             })
             .collect();
-        likeliest_step(&values).map(|split| rows[start + split].index)
+        likeliest_shift(values.iter().copied(), true, 1).map(|shift| rows[start + shift.split].index)
     }
 
     fn report(&mut self, at: u64, index: u64, mut evidence: Vec<Evidence>) -> Verdict {

@@ -99,6 +99,7 @@ impl Settings {
                 .boundary
                 .every_samples
                 .map_or_else(EveryConfig::default, |every_samples| EveryConfig { every_samples }),
+            ..DetectorConfigs::default()
         }
     }
 

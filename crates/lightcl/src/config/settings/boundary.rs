@@ -1,6 +1,6 @@
 //! `[boundary]`: how a new task is noticed.
 
-use lightcl_boundary::{AutoConfig, ErrorConfig, NewClassesConfig, RegimesConfig, Signal};
+use lightcl_boundary::{AutoConfig, AutoSignal, ErrorConfig, NewClassesConfig, RegimesConfig};
 use lightcl_stream::OperatorConfig;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -80,7 +80,7 @@ fn detector_names(_: &mut SchemaGenerator) -> Schema {
 pub struct AutoDetector {
     /// Signals that auto watches: input, activations, rule, residual, error, class_shares.
     #[schemars(schema_with = "signal_names")]
-    pub signals: Vec<Signal>,
+    pub signals: Vec<AutoSignal>,
     /// Whether classes that the task did not have are a boundary at once.
     pub new_classes: bool,
     /// No boundary within so many samples of the last one.
@@ -99,7 +99,7 @@ impl Default for AutoDetector {
 
 /// A list of signals of the detector auto.
 fn signal_names(_: &mut SchemaGenerator) -> Schema {
-    let names: Vec<_> = Signal::ALL
+    let names: Vec<_> = AutoSignal::ALL
         .iter()
         .map(|signal| serde_json::json!({ "const": signal.name(), "type": "string", "description": signal.meaning() }))
         .collect();

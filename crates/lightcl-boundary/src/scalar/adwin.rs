@@ -1,5 +1,6 @@
 //! ADWIN: a window over a sequence of numbers that drops its past when the mean has changed.
 
+use super::{Change, Follow, ScalarDetector, usable};
 use lightcl_core::{Error, Result, Stateful, state};
 use serde::{Deserialize, Serialize};
 
@@ -23,16 +24,25 @@ pub struct AdwinConfig {
     pub min_window_length: u64,
     /// No cut is looked for while the window has at most so many values.
     pub grace_period: u64,
+    /// Whom to follow after a change: river begins with an empty window, the paper goes on with what is left of it.
+    pub follow: Follow,
 }
 
 impl Default for AdwinConfig {
     fn default() -> Self {
-        AdwinConfig { delta: 0.002, clock: 32, max_buckets: 5, min_window_length: 5, grace_period: 10 }
+        AdwinConfig {
+            delta: 0.002,
+            clock: 32,
+            max_buckets: 5,
+            min_window_length: 5,
+            grace_period: 10,
+            follow: Follow::River,
+        }
     }
 }
 
 impl AdwinConfig {
-    fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         if !(self.delta > 0.0 && self.delta < 1.0) {
             return Err(Error::user("delta must lie between 0 and 1, both excluded").with("delta", self.delta));
         }
@@ -56,7 +66,14 @@ impl AdwinConfig {
 /// The window is kept as an exponential histogram, O(log n) numbers for n values. Every `clock` values each split of it
 /// into an older and a newer part is tested; while the means of some split differ by more than chance allows (a
 /// Bernstein-type bound on the window's variance), the oldest summary is dropped. The call after one that reported a
-/// change starts with an empty window.
+/// change starts with an empty window, unless `follow` says otherwise.
+///
+/// As a [`ScalarDetector`] it says rise or fall by whether the window's mean grew when its past was dropped.
+///
+/// **Where river differs from the paper.** The paper tests every split at every value; river every `clock` values, and
+/// with both sides shortened by `min_window_length` in the bound. After a change the paper goes on with the newer part
+/// of the window; river's next update empties it. `follow = "paper"`, `clock = 1`, `min_window_length = 1` and
+/// `grace_period = 0` together are the paper's.
 ///
 /// ```
 /// use lightcl_boundary::{Adwin, AdwinConfig};
@@ -112,11 +129,12 @@ impl Adwin {
     /// out.
     pub fn update(&mut self, value: f64) -> bool {
         if self.state.changed {
-            self.reset();
+            match self.config.follow {
+                Follow::River => self.reset(),
+                Follow::Paper => self.state.changed = false,
+            }
         }
-        if !value.is_finite() {
-            return false;
-        }
+        let Some(value) = usable(value) else { return false };
         self.insert(value);
         self.state.updates = self.state.updates.saturating_add(1);
         if self.state.updates.is_multiple_of(self.config.clock) && self.state.width > self.config.grace_period {
@@ -224,7 +242,10 @@ impl Adwin {
                 let inverse_lengths = 1.0 / (older - smallest + 1.0) + 1.0 / (newer - smallest + 1.0);
                 let bound =
                     (2.0 * inverse_lengths * variance * log_term).sqrt() + 2.0 / 3.0 * log_term * inverse_lengths;
-                if (older_total / older - newer_total / newer).abs() > bound {
+                let (older_mean, newer_mean) = (older_total / older, newer_total / newer);
+                // The bound is absolute: of values far beyond 1, rounding of the sums alone differs by more than it.
+                let rounding = f64::EPSILON * width * state.total.abs() / older.min(newer);
+                if (older_mean - newer_mean).abs() > bound.max(rounding) {
                     return true;
                 }
             }
@@ -272,6 +293,21 @@ impl AdwinState {
             return damaged("sums");
         }
         Ok(())
+    }
+}
+
+impl ScalarDetector for Adwin {
+    fn update(&mut self, value: f64) -> Change {
+        let before = self.estimation();
+        match Adwin::update(self, value) {
+            false => Change::Stable,
+            true if self.estimation() > before => Change::Rise,
+            true => Change::Fall,
+        }
+    }
+
+    fn reset(&mut self) {
+        Adwin::reset(self);
     }
 }
 
