@@ -1,5 +1,6 @@
 //! The detectors that are compared: those of the registry and the baselines around them.
 
+use super::streams::Truth;
 use crate::config::nearest;
 use lightcl_boundary::{DetectorConfigs, EveryConfig, EveryDetector, build, names};
 use lightcl_core::{BoundaryDetector, Error, Observation, Result, Stateful, Verdict, state};
@@ -31,9 +32,9 @@ pub(crate) fn check(choice: &str) -> Result<()> {
 }
 
 /// Why a detector is left out on a stream.
-pub(crate) fn reason_to_skip(choice: &str, rows: u64, points: &[u64]) -> Option<String> {
-    if choice == KNOWN && points.is_empty() {
-        return Some("known: no change point is known".to_owned());
+pub(crate) fn reason_to_skip(choice: &str, rows: u64, truth: Truth) -> Option<String> {
+    if choice == KNOWN && truth == Truth::Unknown {
+        return Some("known: the change points are not".to_owned());
     }
     (choice == ALWAYS && rows > MOST_ROWS_FOR_ALWAYS)
         .then(|| format!("always: {rows} rows would make too many tasks (at most {MOST_ROWS_FOR_ALWAYS} rows)"))
@@ -115,7 +116,8 @@ mod tests {
         for name in all() {
             assert!(!make(&name, &[5], 32).unwrap().name().is_empty());
         }
-        assert!(reason_to_skip("known", 10, &[]).is_some() && reason_to_skip("known", 10, &[4]).is_none());
-        assert!(reason_to_skip("always", 200_000, &[]).is_some() && reason_to_skip("always", 10, &[]).is_none());
+        let is_left_out = |choice, rows, truth| reason_to_skip(choice, rows, truth).is_some();
+        assert!(is_left_out("known", 10, Truth::Unknown) && !is_left_out("known", 10, Truth::All));
+        assert!(is_left_out("always", 200_000, Truth::All) && !is_left_out("always", 10, Truth::All));
     }
 }

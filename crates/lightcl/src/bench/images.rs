@@ -4,7 +4,7 @@ use super::streams::{Made, Request, Settings, Stream};
 use super::tables::{find, read};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, UInt8Type};
-use arrow_array::{Array, ArrayRef, FixedSizeListArray, Int64Array, RecordBatch, UInt8Array};
+use arrow_array::{ArrayRef, FixedSizeListArray, Int64Array, RecordBatch, UInt8Array};
 use arrow_schema::{DataType, Field};
 use lightcl_core::{Error, Result};
 use lightcl_stream::encode::EncoderConfig;

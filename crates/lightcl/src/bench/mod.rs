@@ -11,8 +11,9 @@ mod table;
 mod tables;
 mod timing;
 
+pub(crate) use quality::Rule;
+
 use lightcl_core::{Error, Result};
-use quality::Rule;
 use report::{Figures, Report, Row, Skipped, StreamReport};
 use run::Run;
 use serde_json::Value;
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     pub quick: bool,
     /// Whether runs have roll-back: both, to compare.
     pub rollback: Vec<bool>,
+    /// When a boundary counts.
+    pub rule: Rule,
 }
 
 /// Compares boundary detectors. `show` is given the tables, each as soon as it is there; the result is all of it.
@@ -43,7 +46,7 @@ pub(crate) struct Plan {
 pub(crate) fn boundaries(plan: &Plan, show: &mut dyn FnMut(&str) -> Result<()>) -> Result<Value> {
     let names = chosen(&plan.streams, streams::names().into_iter().map(str::to_owned).collect(), streams::check)?;
     let detectors = chosen(&plan.detectors, detectors::all(), detectors::check)?;
-    let rule = Rule::default();
+    let rule = plan.rule;
     let mut report = Report {
         suite: "boundaries",
         rule,
@@ -68,7 +71,7 @@ pub(crate) fn boundaries(plan: &Plan, show: &mut dyn FnMut(&str) -> Result<()>) 
         }
     }
     report.summary = report::summarise(&report.streams);
-    show(&table::summary(&report.summary))?;
+    show(&table::summary(&report.summary, report::common(&report.streams).count()))?;
     serde_json::to_value(&report).map_err(|error| Error::internal("the report has no JSON form").caused_by(error))
 }
 
@@ -90,15 +93,15 @@ fn on_stream(name: &str, detectors: &[String], plan: &Plan, rule: Rule) -> Resul
                 Made::Stream(stream) => *stream,
                 Made::Skipped(reason) => return Ok(Err(reason)),
             };
+        eprintln!("{name}: seed {seed}, {} rows for each of {} detectors", stream.len(), choices.len());
         let report = report.get_or_insert_with(|| StreamReport::new(&stream));
         for ((detector, rollback), runs) in choices.iter().zip(&mut runs) {
-            if let Some(reason) = detectors::reason_to_skip(detector, stream.len(), &stream.change_points) {
+            if let Some(reason) = detectors::reason_to_skip(detector, stream.len(), stream.truth) {
                 if !report.left_out.contains(&reason) {
                     report.left_out.push(reason);
                 }
                 continue;
             }
-            eprintln!("{name}: {detector}, seed {seed}, {} rows", stream.len());
             let run = run::run(&stream, detector, *rollback, seed, rule)
                 .map_err(|error| error.with("stream", name).with("detector", detector).with("seed", seed))?;
             report.no_change_accuracy = run.no_change_accuracy;

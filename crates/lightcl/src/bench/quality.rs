@@ -20,12 +20,6 @@ pub(crate) struct Rule {
     pub max_offset: u64,
 }
 
-impl Default for Rule {
-    fn default() -> Self {
-        Rule { max_delay: 512, max_offset: 128 }
-    }
-}
-
 /// What came out, over one run or several.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Quality {
@@ -139,7 +133,7 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
-    Some(if values.len() % 2 == 0 { (values[values.len() / 2 - 1] + upper) / 2.0 } else { upper })
+    Some(if values.len().is_multiple_of(2) { (values[values.len() / 2 - 1] + upper) / 2.0 } else { upper })
 }
 
 /// The mean of the values that there are.
@@ -162,12 +156,14 @@ pub(crate) fn ranks(values: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
+    const RULE: Rule = Rule { max_delay: 512, max_offset: 128 };
+
     fn found(boundaries: &[(u64, u64)]) -> Vec<Found> {
         boundaries.iter().map(|&(at, detected_at)| Found { at, detected_at }).collect()
     }
 
     fn quality(boundaries: &[(u64, u64)], points: &[u64], slack: u64) -> Quality {
-        Quality::of(&found(boundaries), points, 10_000, Rule::default(), slack)
+        Quality::of(&found(boundaries), points, 10_000, RULE, slack)
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(crate) struct Row {
     pub runs: Vec<Run>,
 }
 
-/// Counts are summed over the seeds, accuracies and times are means.
+/// Counts are summed over the seeds, accuracies are means.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Figures {
     pub boundaries: usize,
@@ -34,6 +34,7 @@ pub(crate) struct Figures {
     pub kappa: Option<f64>,
     pub task_il: Option<f64>,
     pub class_il: Option<f64>,
+    /// The least over the seeds, as is the learner's: other programs only ever add to it.
     pub detector_ns_per_row: f64,
     pub learner_ns_per_row: f64,
 }
@@ -44,6 +45,7 @@ impl Figures {
         let pooled = Quality::pooled(runs.iter().map(|run| &run.quality));
         let judged = truth == Truth::All;
         let over = |figure: fn(&Run) -> Option<f64>| mean(runs.iter().map(figure));
+        let least = |figure: fn(&Run) -> f64| runs.iter().map(figure).reduce(f64::min).unwrap_or(0.0);
         Figures {
             boundaries: pooled.boundaries,
             matched: pooled.matched(),
@@ -60,8 +62,8 @@ impl Figures {
             kappa: over(|run| run.kappa),
             task_il: over(|run| run.task_il),
             class_il: over(|run| run.class_il),
-            detector_ns_per_row: over(|run| Some(run.detector_ns_per_row)).unwrap_or(0.0),
-            learner_ns_per_row: over(|run| Some(run.learner_ns_per_row)).unwrap_or(0.0),
+            detector_ns_per_row: least(|run| run.detector_ns_per_row),
+            learner_ns_per_row: least(|run| run.learner_ns_per_row),
         }
     }
 }
@@ -117,11 +119,11 @@ pub(crate) struct SummaryRow {
     pub mean_rank: Option<f64>,
     /// Over the streams whose change points are all known.
     pub mean_false_alarms_per_10k: Option<f64>,
-    /// Over all streams.
+    /// Over the streams that no detector was left out on, as are the accuracies that follow.
     pub mean_prequential_accuracy: Option<f64>,
-    /// Mean rank by prequential accuracy over all streams.
+    /// Mean rank by prequential accuracy.
     pub mean_accuracy_rank: Option<f64>,
-    /// Over the streams whose tasks are known.
+    /// Over those of the streams whose tasks are known.
     pub mean_task_il: Option<f64>,
     pub mean_class_il: Option<f64>,
     pub mean_detector_ns_per_row: Option<f64>,
@@ -151,13 +153,17 @@ pub(crate) fn summarise(streams: &[StreamReport]) -> Vec<SummaryRow> {
         }
     }
     let by_f1: Vec<_> = streams.iter().map(|stream| ranked(&stream.detectors, |figures| figures.f1)).collect();
+    // Means of accuracies compare only over the same streams.
+    let common: Vec<&StreamReport> = common(streams).collect();
     let by_accuracy: Vec<_> =
-        streams.iter().map(|stream| ranked(&stream.detectors, |figures| figures.prequential_accuracy)).collect();
+        common.iter().map(|stream| ranked(&stream.detectors, |figures| figures.prequential_accuracy)).collect();
     let summary = keys.into_iter().map(|(detector, rollback)| {
         let is_own = |row: &&Row| row.detector == detector && row.rollback == rollback;
-        let own: Vec<&Figures> =
-            streams.iter().filter_map(|stream| stream.detectors.iter().find(is_own)).map(|row| &row.figures).collect();
-        let over = |figure: fn(&Figures) -> Option<f64>| mean(own.iter().map(|figures| figure(figures)));
+        let figures = |stream: &StreamReport| stream.detectors.iter().find(is_own).map(|row| row.figures.clone());
+        let own: Vec<Figures> = streams.iter().filter_map(figures).collect();
+        let in_common: Vec<Figures> = common.iter().filter_map(|stream| figures(stream)).collect();
+        let over = |figure: fn(&Figures) -> Option<f64>| mean(own.iter().map(figure));
+        let over_common = |figure: fn(&Figures) -> Option<f64>| mean(in_common.iter().map(figure));
         let rank = |ranked: &[Vec<(&Row, f64)>]| {
             mean(ranked.iter().map(|ranks| ranks.iter().find(|(row, _)| is_own(row)).map(|(_, rank)| *rank)))
         };
@@ -165,10 +171,10 @@ pub(crate) fn summarise(streams: &[StreamReport]) -> Vec<SummaryRow> {
             mean_f1: over(|figures| figures.f1),
             mean_rank: rank(&by_f1),
             mean_false_alarms_per_10k: over(|figures| figures.false_alarms_per_10k),
-            mean_prequential_accuracy: over(|figures| figures.prequential_accuracy),
+            mean_prequential_accuracy: over_common(|figures| figures.prequential_accuracy),
             mean_accuracy_rank: rank(&by_accuracy),
-            mean_task_il: over(|figures| figures.task_il),
-            mean_class_il: over(|figures| figures.class_il),
+            mean_task_il: over_common(|figures| figures.task_il),
+            mean_class_il: over_common(|figures| figures.class_il),
             mean_detector_ns_per_row: over(|figures| Some(figures.detector_ns_per_row)),
             streams: own.len(),
             detector: detector.clone(),
@@ -176,6 +182,11 @@ pub(crate) fn summarise(streams: &[StreamReport]) -> Vec<SummaryRow> {
         }
     });
     summary.collect()
+}
+
+/// The streams that no detector was left out on.
+pub(crate) fn common(streams: &[StreamReport]) -> impl Iterator<Item = &StreamReport> {
+    streams.iter().filter(|stream| stream.left_out.is_empty())
 }
 
 /// The rows that have a figure, with their ranks by it.
@@ -194,7 +205,7 @@ mod tests {
         let found: Vec<Found> = boundaries.iter().map(|&at| Found { at, detected_at: at }).collect();
         Run {
             seed: 0,
-            quality: Quality::of(&found, points, 1000, Rule::default(), 0),
+            quality: Quality::of(&found, points, 1000, Rule { max_delay: 0, max_offset: 0 }, 0),
             boundaries: found,
             rejected: 0,
             prequential_accuracy: Some(accuracy),

@@ -1,7 +1,7 @@
 //! `lightcl bench`.
 
 use super::{BenchArgs, RollBack, Suite, print};
-use crate::bench::{self, Plan};
+use crate::bench::{self, Plan, Rule};
 use lightcl_core::Result;
 
 /// Runs a suite: a table for each stream as soon as it is done and one over all, or one JSON object at the end.
@@ -21,6 +21,7 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
             RollBack::Off => vec![false],
             RollBack::Both => vec![true, false],
         },
+        rule: Rule { max_delay: arguments.max_delay, max_offset: arguments.max_offset },
     };
     let report = bench::boundaries(&plan, &mut |text| if arguments.json { Ok(()) } else { print(text) })?;
     if arguments.json { print(&format!("{report}\n")) } else { Ok(()) }
