@@ -1,6 +1,6 @@
 //! From runs to the figures of a detector on a stream, and over all streams.
 
-use super::quality::{Quality, Rule, mean, ranks};
+use super::quality::{Quality, Rule, mean, median, ranks};
 use super::run::Run;
 use super::streams::{Stream, Truth};
 use serde::Serialize;
@@ -126,7 +126,8 @@ pub(crate) struct SummaryRow {
     /// Over those of the streams whose tasks are known.
     pub mean_task_il: Option<f64>,
     pub mean_class_il: Option<f64>,
-    pub mean_detector_ns_per_row: Option<f64>,
+    /// The median over the streams: other programs' turns make outliers.
+    pub detector_ns_per_row: Option<f64>,
     /// Streams that it ran on.
     pub streams: usize,
 }
@@ -175,7 +176,7 @@ pub(crate) fn summarise(streams: &[StreamReport]) -> Vec<SummaryRow> {
             mean_accuracy_rank: rank(&by_accuracy),
             mean_task_il: over_common(|figures| figures.task_il),
             mean_class_il: over_common(|figures| figures.class_il),
-            mean_detector_ns_per_row: over(|figures| Some(figures.detector_ns_per_row)),
+            detector_ns_per_row: median(own.iter().map(|figures| figures.detector_ns_per_row)),
             streams: own.len(),
             detector: detector.clone(),
             rollback,

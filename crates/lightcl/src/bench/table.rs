@@ -134,7 +134,7 @@ pub(crate) fn summary(rows: &[SummaryRow], common: usize) -> String {
                 number(row.mean_accuracy_rank, 2),
                 number(row.mean_task_il, 3),
                 number(row.mean_class_il, 3),
-                number(row.mean_detector_ns_per_row, 0) + " ns",
+                number(row.detector_ns_per_row, 0) + " ns",
                 row.streams.to_string(),
             ]
         })
@@ -142,7 +142,8 @@ pub(crate) fn summary(rows: &[SummaryRow], common: usize) -> String {
     format!(
         "\nAll streams: means\n\
          \x20 F1 and its rank: over the streams whose change points are all known and that have some; false /10k: also over\n\
-         \x20 those without any; preq, task-IL, class-IL: over the {common} streams that every detector ran on\n{}",
+         \x20 those without any; preq, task-IL, class-IL: over the {common} streams that every detector ran on;\n\
+         \x20 detector: the median over the streams\n{}",
         aligned(&header, &rows)
     )
 }
