@@ -86,6 +86,11 @@ impl Operator {
         self.progress.task().id
     }
 
+    /// The encoder as it is now, to encode rows as the learner knows them.
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
     /// Test-then-train measures so far.
     pub fn prequential(&self) -> &Prequential {
         &self.prequential
@@ -157,7 +162,11 @@ impl Operator {
         Ok(outputs)
     }
 
-    pub(crate) fn learner(&self) -> Result<&dyn Learner> {
+    /// The learner as it is now, to score rows with.
+    ///
+    /// # Errors
+    /// Before the first rows were scored: there is none yet.
+    pub fn learner(&self) -> Result<&dyn Learner> {
         self.learner.as_deref().ok_or_else(no_learner)
     }
 

@@ -2,6 +2,7 @@
 //! operator between them; the command-line program is a thin layer over this.
 
 pub mod assembly;
+mod bench;
 pub mod cli;
 pub mod config;
 pub mod driver;

@@ -28,6 +28,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Predict the labels of rows with a snapshot.
     Score(ScoreArgs),
+    /// Compare methods on streams whose truth is known.
+    Bench(BenchArgs),
     /// Print the completion script of a shell.
     Completions(CompletionsArgs),
     /// Print the manual page, or write those of all commands into a folder.
@@ -127,6 +129,63 @@ pub enum ScoreFormat {
     Arrow,
     /// Comma-separated values with a header.
     Csv,
+}
+
+/// `lightcl bench`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Streams whose files are not there are left out, with the reason. A wrong name of a stream or a \
+                  detector lists those that there are; new_classes+error is both as one."
+)]
+pub struct BenchArgs {
+    /// What is compared.
+    #[arg(value_name = "SUITE", value_enum, default_value_t = Suite::Boundaries)]
+    pub suite: Suite,
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub json: bool,
+    /// Runs of each detector on each stream, with seeds 0, 1, ..; 3, or 1 with --quick, when it is left out.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: Option<u64>,
+    /// Streams, all when it is left out.
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub streams: Vec<String>,
+    /// Detectors, all when it is left out.
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub detectors: Vec<String>,
+    /// A folder of data sets beside the examples of the repository.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Whether learnt windows are undone back to a boundary that was noticed late.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = RollBack::On)]
+    pub rollback: RollBack,
+    /// A change point counts as found when a boundary is noticed at most so many rows after it ..
+    #[arg(long, value_name = "ROWS", default_value_t = 512)]
+    pub max_delay: u64,
+    /// .. and placed at most so many rows from it.
+    #[arg(long, value_name = "ROWS", default_value_t = 128)]
+    pub max_offset: u64,
+    /// Short streams: to see that everything works.
+    #[arg(long)]
+    pub quick: bool,
+}
+
+/// What `bench` compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// Boundary detectors: what they find, miss and make up, how late, and what accuracy comes of it.
+    Boundaries,
+}
+
+/// Whether `bench` runs with roll-back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RollBack {
+    /// With it.
+    On,
+    /// Without it.
+    Off,
+    /// Once with it and once without.
+    Both,
 }
 
 /// `lightcl completions`.

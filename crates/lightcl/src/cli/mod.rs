@@ -1,6 +1,7 @@
 //! The command-line program: one file a command.
 
 mod args;
+mod bench;
 mod check;
 mod completions;
 mod inspect;
@@ -10,7 +11,8 @@ mod score;
 mod tensors;
 
 pub use args::{
-    CheckArgs, Cli, Command, CompletionsArgs, InputType, InspectArgs, ManArgs, RunArgs, ScoreArgs, ScoreFormat,
+    BenchArgs, CheckArgs, Cli, Command, CompletionsArgs, InputType, InspectArgs, ManArgs, RollBack, RunArgs, ScoreArgs,
+    ScoreFormat, Suite,
 };
 
 use lightcl_core::{Error, ErrorKind, Result};
@@ -25,6 +27,7 @@ pub fn dispatch(cli: &Cli) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     };

@@ -1,0 +1,123 @@
+//! The detectors that are compared: those of the registry and the baselines around them.
+
+use super::streams::Truth;
+use crate::config::nearest;
+use lightcl_boundary::{DetectorConfigs, EveryConfig, EveryDetector, build, names};
+use lightcl_core::{BoundaryDetector, Error, Observation, Result, Stateful, Verdict, state};
+
+const KNOWN: &str = "known";
+const ALWAYS: &str = "always";
+
+/// More rows than this make too many tasks for a boundary in every batch: the reports at each boundary hold an entry for
+/// every task before it.
+pub(crate) const MOST_ROWS_FOR_ALWAYS: u64 = 100_000;
+
+/// Names that `--detectors` takes, in the order of the tables.
+pub(crate) fn all() -> Vec<String> {
+    names().map(|(name, _)| name).chain([ALWAYS, KNOWN]).map(str::to_owned).collect()
+}
+
+/// Refuses a name that is not one; several of the registry may be joined by `+`.
+pub(crate) fn check(choice: &str) -> Result<()> {
+    let known = all();
+    let wrong = if known.iter().any(|name| name == choice) {
+        None
+    } else {
+        choice.split('+').find(|part| !names().any(|(name, _)| name == *part))
+    };
+    let Some(wrong) = wrong else { return Ok(()) };
+    let hint = nearest(wrong, known.iter().map(String::as_str))
+        .map_or_else(String::new, |name| format!("did you mean {name}? "));
+    Err(Error::user(format!("no such detector; {hint}there are {}", known.join(", "))).with("detector", wrong))
+}
+
+/// Why a detector is left out on a stream.
+pub(crate) fn reason_to_skip(choice: &str, rows: u64, truth: Truth) -> Option<String> {
+    if choice == KNOWN && truth == Truth::Unknown {
+        return Some("known: the change points are not".to_owned());
+    }
+    (choice == ALWAYS && rows > MOST_ROWS_FOR_ALWAYS)
+        .then(|| format!("always: {rows} rows would make too many tasks (at most {MOST_ROWS_FOR_ALWAYS} rows)"))
+}
+
+/// Makes the detector of a name that [`check`] let through.
+pub(crate) fn make(choice: &str, points: &[u64], batch_samples: u64) -> Result<Box<dyn BoundaryDetector>> {
+    match choice {
+        KNOWN => Ok(Box::new(Known { points: points.to_vec(), passed: 0 })),
+        ALWAYS => Ok(Box::new(EveryDetector::new(EveryConfig { every_samples: batch_samples })?)),
+        _ => {
+            let parts: Vec<String> = choice.split('+').map(str::to_owned).collect();
+            build(&parts, &DetectorConfigs::default())
+        }
+    }
+}
+
+/// The oracle: fires at the change points that it was told.
+#[derive(Debug, Clone)]
+struct Known {
+    points: Vec<u64>,
+    passed: usize,
+}
+
+impl BoundaryDetector for Known {
+    fn name(&self) -> &str {
+        KNOWN
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>) -> Verdict {
+        match self.points.get(self.passed) {
+            Some(&point) if observation.index >= point => {
+                self.passed += 1;
+                Verdict::boundary(point, KNOWN, "the change point is known")
+            }
+            _ => Verdict::Stable,
+        }
+    }
+
+    fn reset(&mut self) {
+        // What was told holds for the whole stream.
+    }
+}
+
+impl Stateful for Known {
+    fn save(&self) -> Result<Vec<u8>> {
+        state::encode("bench.known", 1, &(self.passed as u64))
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<()> {
+        self.passed = state::decode::<u64>("bench.known", 1, bytes)? as usize;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lightcl_testkit::conformance;
+
+    #[test]
+    fn the_oracle_keeps_the_promises_of_a_detector() {
+        conformance::detector(|| Box::new(Known { points: vec![100, 300], passed: 0 }));
+    }
+
+    #[test]
+    fn names_are_checked_one_by_one() {
+        for good in ["never", "known", "always", "new_classes+error"] {
+            check(good).unwrap();
+        }
+        let error = check("eror").unwrap_err();
+        assert!(error.message().contains("did you mean error?"), "{error}");
+        assert!(check("error+known").is_err());
+        assert!(check("").is_err());
+    }
+
+    #[test]
+    fn every_name_makes_a_detector() {
+        for name in all() {
+            assert!(!make(&name, &[5], 32).unwrap().name().is_empty());
+        }
+        let is_left_out = |choice, rows, truth| reason_to_skip(choice, rows, truth).is_some();
+        assert!(is_left_out("known", 10, Truth::Unknown) && !is_left_out("known", 10, Truth::All));
+        assert!(is_left_out("always", 200_000, Truth::All) && !is_left_out("always", 10, Truth::All));
+    }
+}

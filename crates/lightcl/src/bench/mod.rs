@@ -1,0 +1,119 @@
+//! `lightcl bench`: methods compared on streams whose truth is known.
+
+mod detectors;
+mod generated;
+mod images;
+mod quality;
+mod report;
+mod run;
+mod streams;
+mod table;
+mod tables;
+mod timing;
+
+pub(crate) use quality::Rule;
+
+use lightcl_core::{Error, Result};
+use report::{Figures, Report, Row, Skipped, StreamReport};
+use run::Run;
+use serde_json::Value;
+use std::path::PathBuf;
+use streams::{Made, Request, Stream};
+
+/// What is compared on what.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Runs of each detector on each stream.
+    pub seeds: u64,
+    /// Names of streams; none = all.
+    pub streams: Vec<String>,
+    /// Names of detectors; none = all.
+    pub detectors: Vec<String>,
+    /// A folder of data sets.
+    pub data: Option<PathBuf>,
+    /// Whether streams are short.
+    pub quick: bool,
+    /// Whether runs have roll-back: both, to compare.
+    pub rollback: Vec<bool>,
+    /// When a boundary counts.
+    pub rule: Rule,
+}
+
+/// Compares boundary detectors. `show` is given the tables, each as soon as it is there; the result is all of it.
+///
+/// # Errors
+/// When a name is wrong, a file that is there cannot be read, a run fails, or what `show` returns.
+pub(crate) fn boundaries(plan: &Plan, show: &mut dyn FnMut(&str) -> Result<()>) -> Result<Value> {
+    let names = chosen(&plan.streams, streams::names().into_iter().map(str::to_owned).collect(), streams::check)?;
+    let detectors = chosen(&plan.detectors, detectors::all(), detectors::check)?;
+    let rule = plan.rule;
+    let mut report = Report {
+        suite: "boundaries",
+        rule,
+        seeds: plan.seeds,
+        quick: plan.quick,
+        streams: Vec::new(),
+        skipped: Vec::new(),
+        summary: Vec::new(),
+    };
+    show(&table::heading(rule, plan.seeds, plan.quick))?;
+    for name in names {
+        match on_stream(&name, &detectors, plan, rule)? {
+            Ok(done) => {
+                show(&table::stream(&done))?;
+                report.streams.push(done);
+            }
+            Err(reason) => {
+                let skipped = Skipped { stream: name, reason };
+                show(&table::skipped(&skipped))?;
+                report.skipped.push(skipped);
+            }
+        }
+    }
+    report.summary = report::summarise(&report.streams);
+    show(&table::summary(&report.summary, report::common(&report.streams).count()))?;
+    serde_json::to_value(&report).map_err(|error| Error::internal("the report has no JSON form").caused_by(error))
+}
+
+/// The names given, or all when none is.
+fn chosen(given: &[String], all: Vec<String>, check: fn(&str) -> Result<()>) -> Result<Vec<String>> {
+    given.iter().try_for_each(|name| check(name))?;
+    Ok(if given.is_empty() { all } else { given.to_vec() })
+}
+
+/// All detectors on one stream, or why it is left out.
+fn on_stream(name: &str, detectors: &[String], plan: &Plan, rule: Rule) -> Result<Result<StreamReport, String>> {
+    let choices: Vec<(&String, bool)> =
+        detectors.iter().flat_map(|detector| plan.rollback.iter().map(move |&rollback| (detector, rollback))).collect();
+    let mut runs: Vec<Vec<Run>> = choices.iter().map(|_| Vec::new()).collect();
+    let mut report: Option<StreamReport> = None;
+    for seed in 0..plan.seeds {
+        let stream: Stream =
+            match streams::make(name, &Request { seed, quick: plan.quick, data: plan.data.as_deref() })? {
+                Made::Stream(stream) => *stream,
+                Made::Skipped(reason) => return Ok(Err(reason)),
+            };
+        eprintln!("{name}: seed {seed}, {} rows for each of {} detectors", stream.len(), choices.len());
+        let report = report.get_or_insert_with(|| StreamReport::new(&stream));
+        for ((detector, rollback), runs) in choices.iter().zip(&mut runs) {
+            if let Some(reason) = detectors::reason_to_skip(detector, stream.len(), stream.truth) {
+                if !report.left_out.contains(&reason) {
+                    report.left_out.push(reason);
+                }
+                continue;
+            }
+            let run = run::run(&stream, detector, *rollback, seed, rule)
+                .map_err(|error| error.with("stream", name).with("detector", detector).with("seed", seed))?;
+            report.no_change_accuracy = run.no_change_accuracy;
+            runs.push(run);
+        }
+    }
+    let Some(mut report) = report else { return Ok(Err("there are no seeds".to_owned())) };
+    for ((detector, rollback), runs) in choices.into_iter().zip(runs) {
+        if !runs.is_empty() {
+            let figures = Figures::of(&runs, report.truth);
+            report.detectors.push(Row { detector: detector.clone(), rollback, figures, runs });
+        }
+    }
+    Ok(Ok(report))
+}
