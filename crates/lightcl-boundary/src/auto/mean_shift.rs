@@ -14,7 +14,7 @@ const LONGEST: usize = SCALES[SCALES.len() - 1];
 const LEAST_REFERENCE: u64 = 4;
 /// A median statistic of the shortest window that is so many times what independent rows give means that rows depend on
 /// each other.
-const DEPENDENT_FROM: f64 = 1.8;
+const DEPENDENT_FROM: f64 = 2.0;
 
 /// Hotelling's statistic of the mean of the last 16, 32, .. 1,024 rows against the mean of all rows before them
 /// (Hotelling 1931), each judged against chance and against its own past.
@@ -27,7 +27,6 @@ pub(super) struct MeanShift {
     shape: Shape,
     state: MeanShiftState,
     /// Holds nothing from one call to the next.
-    recent: Vec<f64>,
     deviations: Vec<f32>,
 }
 
@@ -51,12 +50,13 @@ pub(super) struct MeanShiftState {
     count: u64,
     /// Index of the first row of each of the last blocks, oldest first.
     starts: VecDeque<u64>,
-    /// Sums over each of them; then the same after whitening.
+    /// Sums over each of them.
     blocks: VecDeque<Vec<f64>>,
-    white_blocks: VecDeque<Vec<f64>>,
-    /// Sum over all blocks, plain and whitened.
+    /// Sum over all blocks of the task.
     total: Vec<f64>,
-    white_total: Vec<f64>,
+    /// Whitened sums over the task up to before the first of those blocks, up to its end, up to the end of the next, ..:
+    /// a window's sum is the difference of two. Empty before the covariance is known.
+    white: VecDeque<Vec<f64>>,
     /// Sum of squared deviations of rows from their block's mean, and their degrees of freedom.
     scatter: Symmetric,
     freedom: f64,
@@ -86,11 +86,10 @@ impl MeanShift {
         let state = MeanShiftState {
             scatter: Symmetric::zero(shape.dimensions),
             total: vec![0.0; shape.dimensions],
-            white_total: vec![0.0; shape.dimensions],
             histories: vec![History::default(); SCALES.len()],
             ..MeanShiftState::default()
         };
-        MeanShift { shape, state, recent: Vec::new(), deviations: Vec::new() }
+        MeanShift { shape, state, deviations: Vec::new() }
     }
 
     pub fn state(&self) -> &MeanShiftState {
@@ -108,7 +107,6 @@ impl MeanShift {
         // The buffers of the oldest block serve the newest.
         let is_full = state.blocks.len() == LONGEST;
         let mut sum = if is_full { state.blocks.pop_front() } else { None }.unwrap_or_default();
-        let mut white = if is_full { state.white_blocks.pop_front() } else { None }.unwrap_or_default();
         sum.clear();
         sum.resize(dimensions, 0.0);
         for row in rows.chunks_exact(dimensions) {
@@ -131,44 +129,40 @@ impl MeanShift {
             state.starts.pop_front();
         }
         state.starts.push_back(start);
-        if state.freedom >= 1.125 * state.factored_at {
-            self.refactor();
+        if state.freedom >= 1.125 * state.factored_at && self.refactor() {
+            return;
         }
         let state = &mut self.state;
-        if state.factor.size() == dimensions {
-            // One, or all while there was no factor.
-            while state.white_blocks.len() < state.blocks.len() {
-                let mut white = std::mem::take(&mut white);
-                white.clone_from(&state.blocks[state.white_blocks.len()]);
-                state.factor.forward(&mut white);
-                add(&mut state.white_total, &white);
-                state.white_blocks.push_back(white);
-            }
+        let Some(last) = state.white.back() else { return };
+        let mut white = state.blocks[state.blocks.len() - 1].clone();
+        state.factor.forward(&mut white);
+        add(&mut white, last);
+        state.white.push_back(white);
+        if is_full {
+            state.white.pop_front();
         }
     }
 
-    /// Takes the covariance anew and whitens everything by it.
-    fn refactor(&mut self) {
+    /// Takes the covariance anew and whitens everything by it; false when there is none yet.
+    fn refactor(&mut self) -> bool {
         let state = &mut self.state;
         let (d, freedom) = (self.shape.dimensions as f64, state.freedom);
         let typical = (0..self.shape.dimensions).map(|i| state.scatter.diagonal(i)).sum::<f64>() / d / freedom;
         let ridge = self.shape.ridge_share * typical + self.shape.variance_floor + 1e-9;
-        let Some(factor) = state.scatter.factor(freedom, ridge) else { return };
+        let Some(factor) = state.scatter.factor(freedom, ridge) else { return false };
         state.factor = factor;
         state.factored_at = freedom;
         let varies = |&i: &usize| state.scatter.diagonal(i) > 1e-9 * freedom;
         state.varying = (0..self.shape.dimensions).filter(varies).count().max(1) as f64;
-        let whiten = |sum: &Vec<f64>| {
+        state.white.clear();
+        let mut sum = state.total.clone();
+        for block in state.blocks.iter().rev().map(Some).chain([None]) {
             let mut white = sum.clone();
             state.factor.forward(&mut white);
-            white
-        };
-        // All but the newest block, which the caller whitens with any that came before there was a factor.
-        let known = state.blocks.len() - 1;
-        state.white_blocks = state.blocks.iter().take(known).map(whiten).collect();
-        let mut before = state.total.clone();
-        state.blocks.iter().skip(known).for_each(|block| before.iter_mut().zip(block).for_each(|(a, b)| *a -= b));
-        state.white_total = whiten(&before);
+            state.white.push_front(white);
+            sum.iter_mut().zip(block.into_iter().flatten()).for_each(|(sum, value)| *sum -= value);
+        }
+        true
     }
 
     /// Whether rows next to each other are alike, so that windows differ by more than chance all the time.
@@ -187,23 +181,18 @@ impl MeanShift {
             * (state.factored_at / (state.factored_at - d - 1.0).max(0.25 * state.factored_at));
         let mut best: Option<Finding> = None;
         let mut shorter = chance;
-        let recent = &mut self.recent;
-        recent.clear();
-        recent.resize(self.shape.dimensions, 0.0);
-        let mut summed = 0;
         for (&scale, history) in SCALES.iter().zip(&mut state.histories) {
-            if state.white_blocks.len() < scale || state.count < scale as u64 + LEAST_REFERENCE {
+            if state.white.len() <= scale || state.count < scale as u64 + LEAST_REFERENCE {
                 break;
             }
-            state.white_blocks.iter().rev().take(scale).skip(summed).for_each(|block| add(recent, block));
-            summed = scale;
+            let (total, earlier) = (&state.white[state.white.len() - 1], &state.white[state.white.len() - 1 - scale]);
             let (after, before) = (scale as f64, (state.count - scale as u64) as f64);
             let rows = BLOCK_ROWS as f64;
-            let (recent_share, total_share) = (1.0 / (after * rows) + 1.0 / (before * rows), 1.0 / (before * rows));
-            let gap = |(recent, total): (&f64, &f64)| recent * recent_share - total * total_share;
+            let (after_share, before_share) = (1.0 / (after * rows), 1.0 / (before * rows));
+            let gap = |(total, earlier): (&f64, &f64)| (total - earlier) * after_share - earlier * before_share;
             // Whitening is by a triangular matrix with a positive diagonal: the first number keeps its sign.
-            let falls = recent.iter().zip(&state.white_total).next().is_some_and(|pair| gap(pair) < 0.0);
-            let square = sum_of_squares(recent.iter().zip(&state.white_total).map(gap));
+            let falls = gap((&total[0], &earlier[0])) < 0.0;
+            let square = sum_of_squares(total.iter().zip(earlier).map(gap));
             let weight = rows * after * before / (after + before);
             let statistic = if self.shape.rise_only && falls { 0.0 } else { weight * square / d };
             let past = history.threshold().map(f64::from);
@@ -222,33 +211,29 @@ impl MeanShift {
         best
     }
 
+    /// Whitened mean of a row in the last `scale` blocks less that in those before.
+    fn difference(&self, scale: usize) -> Option<Vec<f64>> {
+        let state = &self.state;
+        if state.white.len() <= scale || state.count <= scale as u64 {
+            return None;
+        }
+        let (total, earlier) = (&state.white[state.white.len() - 1], &state.white[state.white.len() - 1 - scale]);
+        let rows = BLOCK_ROWS as f64;
+        let (after, before) = (scale as f64 * rows, (state.count - scale as u64) as f64 * rows);
+        Some(total.iter().zip(earlier).map(|(total, earlier)| (total - earlier) / after - earlier / before).collect())
+    }
+
     /// Whether the first number's mean has fallen over the last `scale` blocks, by more than two standard errors.
     pub fn falls(&self, scale: usize) -> bool {
-        let state = &self.state;
-        if state.white_blocks.len() < scale || state.count <= scale as u64 {
-            return false;
-        }
-        let (after, before) = (scale as f64, (state.count - scale as u64) as f64);
-        let recent: f64 = state.white_blocks.iter().rev().take(scale).map(|block| block[0]).sum();
-        let gap = recent / after - (state.white_total[0] - recent) / before;
-        gap < -2.0 * (BLOCK_ROWS as f64 * (1.0 / after + 1.0 / before)).sqrt()
+        let (after, before) = (scale as f64, self.state.count.saturating_sub(scale as u64) as f64);
+        let error = ((1.0 / after + 1.0 / before) / BLOCK_ROWS as f64).sqrt();
+        self.difference(scale).is_some_and(|difference| difference[0] < -2.0 * error)
     }
 
     /// Weights that project a row onto the direction in which the mean of the last `scale` blocks differs.
     pub fn direction(&self, scale: usize) -> Option<Vec<f64>> {
-        let state = &self.state;
-        if state.white_blocks.len() < scale || state.count <= scale as u64 {
-            return None;
-        }
-        let (after, before) = (scale as f64, (state.count - scale as u64) as f64);
-        let mut recent = vec![0.0; self.shape.dimensions];
-        state.white_blocks.iter().rev().take(scale).for_each(|block| add(&mut recent, block));
-        let mut direction: Vec<f64> = recent
-            .iter()
-            .zip(&state.white_total)
-            .map(|(recent, total)| recent / after - (total - recent) / before)
-            .collect();
-        state.factor.backward(&mut direction);
+        let mut direction = self.difference(scale)?;
+        self.state.factor.backward(&mut direction);
         Some(direction)
     }
 
@@ -276,16 +261,16 @@ impl MeanShift {
     /// Whether a state could have come from this.
     pub fn fits(&self, state: &MeanShiftState) -> bool {
         let d = self.shape.dimensions;
-        let vectors = state.blocks.iter().chain(&state.white_blocks).chain([&state.total, &state.white_total]);
+        let vectors = state.blocks.iter().chain(&state.white).chain([&state.total]);
         let finite = |value: &f64| value.is_finite();
         vectors.clone().all(|vector| vector.len() == d && vector.iter().all(finite))
             && state.blocks.len() <= LONGEST
             && state.starts.len() == state.blocks.len()
             && state.blocks.len() as u64 <= state.count
-            && state.white_blocks.len() <= state.blocks.len()
+            && (state.white.is_empty() || state.white.len() == state.blocks.len() + 1)
             && state.scatter.is_sound(d)
             && (state.factor.is_sound(0) || state.factor.is_sound(d))
-            && (state.white_blocks.is_empty() || state.factor.is_sound(d))
+            && (state.white.is_empty() || state.factor.is_sound(d))
             && state.freedom.is_finite()
             && state.freedom >= 0.0
             && state.factored_at.is_finite()

@@ -91,10 +91,6 @@ pub(super) struct Factor {
 }
 
 impl Factor {
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
     /// Whether this is a factor of the given size.
     pub fn is_sound(&self, size: usize) -> bool {
         self.size == size

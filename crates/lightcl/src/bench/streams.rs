@@ -17,6 +17,8 @@ pub(crate) const TASK: &str = "task";
 
 /// Of so many rows of each task one is kept to measure accuracy with.
 const HELD_OUT_EVERY: usize = 10;
+/// Streams with fewer rows hold none out.
+const LEAST_ROWS_TO_HOLD_OUT: usize = 5000;
 
 /// How much is known of the change points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -103,7 +105,10 @@ impl Stream {
         let rows = with_column(rows, TASK, Arc::new(keys))?;
         encoder.task = Some(TASK.to_owned());
         let first_row = |task: usize| if task == 0 { 0 } else { starts[task - 1] as usize };
-        let is_held_out = |row: usize| (row - first_row(task_of(row))) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1;
+        // A short stream keeps all its rows: a task of some hundred has none to spare.
+        let holds_out = rows.num_rows() >= LEAST_ROWS_TO_HOLD_OUT;
+        let is_held_out =
+            |row: usize| holds_out && (row - first_row(task_of(row))) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1;
         let learnt: BooleanArray = (0..rows.num_rows()).map(|row| Some(!is_held_out(row))).collect();
         let held_out = (0..=starts.len())
             .map(|task| {
@@ -211,14 +216,18 @@ mod tests {
 
     #[test]
     fn every_tenth_row_of_a_task_is_held_out_and_change_points_move_along() {
-        let labels: ArrayRef = Arc::new(Int64Array::from_iter_values(0..47));
+        let labels: ArrayRef = Arc::new(Int64Array::from_iter_values(0..5047));
         let rows = RecordBatch::try_from_iter([("label", labels)]).unwrap();
         let encoder = EncoderConfig::new(["x"], "label");
         let stream = Stream::with_tasks("some", Settings::Table, encoder, &rows, &[25, 40]).unwrap();
-        assert_eq!(stream.held_out.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [2, 1, 0]);
-        assert_eq!((stream.change_points.clone(), stream.len()), (vec![23, 37], 44));
+        assert_eq!(stream.held_out.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [2, 1, 500]);
+        assert_eq!((stream.change_points.clone(), stream.len()), (vec![23, 37], 4544));
         let label = |row: usize| stream.rows.column(0).as_any().downcast_ref::<Int64Array>().unwrap().value(row);
         assert_eq!((label(23), label(37)), (25, 40));
+        let short = rows.slice(0, 47);
+        let encoder = EncoderConfig::new(["x"], "label");
+        let stream = Stream::with_tasks("short", Settings::Table, encoder, &short, &[25, 40]).unwrap();
+        assert_eq!((stream.change_points.clone(), stream.len()), (vec![25, 40], 47), "a short stream keeps all");
     }
 
     #[test]

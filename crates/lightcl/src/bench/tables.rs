@@ -1,11 +1,15 @@
 //! Streams of real tables.
 
-use super::streams::{Made, Request, Settings, Stream, Truth};
+use super::streams::{Made, Request, Settings, Stream, Truth, with_column};
 use crate::source::{self, FileKind, FileSourceConfig};
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt8Type;
+use arrow_array::{Array, FixedSizeListArray, Float32Array, RecordBatch};
+use arrow_schema::{DataType, Field};
 use lightcl_core::{Error, Result};
 use lightcl_stream::encode::{CategoryEncoding, EncoderConfig, FeatureConfig, FeatureKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Example data of the repository, from the folder that the program runs in.
 pub(crate) const EXAMPLES: &str = "examples/data";
@@ -28,6 +32,9 @@ pub(crate) struct Entry {
     /// How far around its change points a change is still going on.
     slack: u64,
 }
+
+/// A column of words, present or not.
+const WORDS: &str = "words";
 
 const EVERY_300: &[u64] = &[300, 600, 900, 1200];
 
@@ -100,7 +107,12 @@ impl Entry {
         if request.quick {
             rows = rows.slice(0, rows.num_rows().min(QUICK_ROWS));
         }
-        let encoder = encoder(&rows);
+        let words = rows.schema().index_of(WORDS).is_ok();
+        if words {
+            rows = with_words_as_numbers(&rows)?;
+        }
+        // Words are 0 or 1 as they are; a running deviation of rare ones would swing for hundreds of rows.
+        let encoder = EncoderConfig { standardize: !words, ..encoder(&rows) };
         let change_points: Vec<u64> =
             self.change_points.iter().copied().filter(|&point| point < rows.num_rows() as u64).collect();
         let mut stream = if self.truth == Truth::All {
@@ -133,11 +145,19 @@ fn encoder(rows: &RecordBatch) -> EncoderConfig {
         },
         _ => FeatureConfig::auto(name),
     });
-    EncoderConfig {
-        features: features.collect(),
-        standardize: true,
-        ..EncoderConfig::new(Vec::<String>::new(), "label")
-    }
+    EncoderConfig { features: features.collect(), ..EncoderConfig::new(Vec::<String>::new(), "label") }
+}
+
+/// The words of a text come as bytes 0 and 1, which an encoder takes for shades from 0 to 255.
+fn with_words_as_numbers(rows: &RecordBatch) -> Result<RecordBatch> {
+    let wrong = || Error::user("the column of words is no list of bytes of fixed size").with("column", WORDS);
+    let list = rows.column_by_name(WORDS).and_then(|column| column.as_fixed_size_list_opt()).ok_or_else(wrong)?;
+    let bytes = list.values().as_primitive_opt::<UInt8Type>().ok_or_else(wrong)?;
+    let numbers: Float32Array = bytes.unary(f32::from);
+    let field = Arc::new(Field::new_list_field(DataType::Float32, true));
+    let words = FixedSizeListArray::try_new(field, list.value_length(), Arc::new(numbers), list.nulls().cloned())
+        .map_err(|error| Error::internal("cannot convert words").caused_by(error))?;
+    with_column(rows, WORDS, Arc::new(words))
 }
 
 #[cfg(test)]

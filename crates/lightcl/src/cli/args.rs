@@ -160,10 +160,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = RollBack::On)]
     pub rollback: RollBack,
     /// A change point counts as found when a boundary is noticed at most so many rows after it ..
-    #[arg(long, value_name = "ROWS", default_value_t = 512)]
+    #[arg(long, value_name = "ROWS", default_value_t = 1000)]
     pub max_delay: u64,
     /// .. and placed at most so many rows from it.
-    #[arg(long, value_name = "ROWS", default_value_t = 128)]
+    #[arg(long, value_name = "ROWS", default_value_t = 256)]
     pub max_offset: u64,
     /// Short streams: to see that everything works.
     #[arg(long)]
