@@ -298,3 +298,45 @@ fn any_of_refuses_the_state_of_other_detectors_and_stays_whole() {
     assert_eq!(pair.save().unwrap(), before);
     assert!(AnyOf::new(vec![Box::new(error()), Box::new(error())]).is_err());
 }
+
+#[test]
+fn every_detector_saved_and_restored_at_every_row_fires_as_one_that_never_stopped() {
+    // Another class at row 900, other inputs and more errors from row 1400: every kind of detector has something to say.
+    let mut rows = observed(&Stationary { rows: 2000, ..Stationary::default() }.generate(8), 8, |index| {
+        if index < 1400 { 0.1 } else { 0.6 }
+    });
+    for row in &mut rows {
+        row.task_key = Some((row.index / 700).to_string());
+        row.event_time = Some(row.index as i64 * 600_000_000);
+        if row.index >= 900 {
+            row.label += 2;
+        }
+        if row.index >= 1400 {
+            row.features.iter_mut().for_each(|value| *value += 3.0);
+        }
+    }
+    let mut silent = Vec::new();
+    for (name, _) in names() {
+        let make = || build(&owned(&[name]), &DetectorConfigs::default()).unwrap();
+        let (mut straight, mut relay) = (make(), make());
+        let mut fired = 0;
+        for row in &rows {
+            let mut next = make();
+            next.restore(&relay.save().unwrap()).unwrap();
+            relay = next;
+            let (expected, found) = (straight.observe(&row.view()), relay.observe(&row.view()));
+            assert_eq!(found, expected, "{name}, row {}", row.index);
+            if let Verdict::Boundary { .. } = expected {
+                straight.reset();
+                relay.reset();
+                fired += 1;
+            }
+        }
+        assert_eq!(relay.save().unwrap(), straight.save().unwrap(), "{name}");
+        if fired == 0 {
+            silent.push(name);
+        }
+    }
+    println!("no boundary from {silent:?}");
+    assert!(silent.contains(&"never") && silent.len() < 8, "{silent:?}");
+}
