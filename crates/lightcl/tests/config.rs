@@ -3,6 +3,7 @@
 
 use lightcl::config::settings::{Feature, FeatureKind, PredictionFormat};
 use lightcl::config::{Explained, Overrides, Pipeline, difference, pipeline_schema};
+use lightcl_boundary::{Alternate, CalendarConfig, CalendarPeriod, DayOfWeek};
 use lightcl_core::ErrorKind;
 use lightcl_learner::Backbone;
 use serde_json::Value;
@@ -151,7 +152,7 @@ fn wrong_types_choices_and_ranges_point_at_the_value() {
         ("[learner.memory]\nratio = 0\n", "8:9", "learner.memory.ratio must be above 0 and at most 1"),
         ("[boundary]\ndetect = \"eror\"\n", "8:10", "boundary.detect cannot be \"eror\"; did you mean \"error\"?"),
         ("[boundary]\ndetect = 3\n", "8:10", "boundary.detect must be one of \"auto\", \"new_classes\", \"error\""),
-        ("[boundary]\ndetect = [\"typo\"]\n", "8:11", "\"task_column\", \"every\", \"adwin\""),
+        ("[boundary]\ndetect = [\"typo\"]\n", "8:11", "\"task_column\", \"every\", \"calendar\""),
         ("[boundary.auto]\nsensitivity = 100\n", "8:15", "boundary.auto.sensitivity"),
         ("[boundary.auto]\nsignals = [\"imput\"]\n", "8:12", "did you mean \"input\"?"),
         ("[boundary]\ndetect = [\"error\", \"error\"]\n", "8:20", "boundary.detect names \"error\" twice"),
@@ -319,10 +320,10 @@ fn what_a_detector_refuses_is_shown_at_the_key_that_it_names() {
         ("ddm]\nwarm_start = 3\nwarning_threshold = 5", "9:21", "drift_threshold must be at least warning_threshold"),
         ("eddm]\nalpha = 0.5", "8:9", "boundary.eddm: alpha must be at least beta (alpha: 0.5, beta: 0.9"),
         ("kswin]\nstat_size = 60", "8:13", "stat_size must lie between 1 and 50"),
-        ("kswin]\nwindow_size = 40", "7:1", "stat_size must lie between 1 and 20"),
+        ("kswin]\nwindow_size = 40", "8:15", "stat_size must lie between 1 and 20"),
         ("cusum]\nslack = 5", "8:9", "largest_deviation must be above slack"),
         ("bayesian]\nmodel = \"bernoulli\"", "7:1", "bayesian as set is for values that are 0 or 1"),
-        ("bayesian]\nlongest_run = 10", "7:1", "shortest_run must lie between 1 and 10"),
+        ("bayesian]\nlongest_run = 10", "8:15", "shortest_run must lie between 1 and 10"),
         ("auto]\nsignals = []\nnew_classes = false", "7:1", "auto has nothing to watch"),
     ] {
         let message = mistake(&format!("[boundary.{more}\n"), &Overrides::default());
@@ -331,10 +332,59 @@ fn what_a_detector_refuses_is_shown_at_the_key_that_it_names() {
 }
 
 #[test]
+fn the_section_of_the_calendar_reaches_it() {
+    let overrides = set(&["sample.event_time=at"]);
+    let pipeline = parse(
+        "[boundary]\ndetect = \"calendar\"\n[boundary.calendar]\nperiod = \"weekly\"\noffset_minutes = -120\n\
+         week_starts = \"sunday\"\nholidays = [\"2026-12-24\"]\n",
+        &overrides,
+    );
+    assert!(pipeline.notes().is_empty(), "{:?}", pipeline.notes());
+    assert_eq!(
+        pipeline.settings().detector_configs().calendar,
+        CalendarConfig {
+            period: CalendarPeriod::Weekly,
+            offset_minutes: -120,
+            week_starts: DayOfWeek::Sunday,
+            holidays: vec!["2026-12-24".to_owned()],
+            alternate: Alternate::Each,
+        }
+    );
+    assert_eq!(pipeline.settings().detector().unwrap().name(), "calendar");
+    let weekend =
+        parse("[boundary]\ndetect = \"calendar\"\n[boundary.calendar]\nalternate = \"weekend\"\n", &overrides);
+    assert_eq!(weekend.settings().detector_configs().calendar.alternate, Alternate::Weekend);
+    let notes = parse("[boundary.calendar]\nperiod = \"hourly\"\n", &Overrides::default());
+    assert_eq!(notes.notes(), ["boundary.calendar is not used: boundary.detect does not name calendar"]);
+}
+
+#[test]
+fn mistakes_in_the_section_of_the_calendar_point_at_the_key() {
+    for (more, place, said) in [
+        ("[boundary]\ndetect = \"calendar\"", "8:10", "needs the time of the events: set sample.event_time"),
+        ("[boundary.calendar]\nperoid = \"daily\"", "8:1", "did you mean 'period'?"),
+        ("[boundary.calendar]\nperiod = \"week\"", "8:10", "did you mean \"weekly\"?"),
+        ("[boundary.calendar]\noffset_minutes = 1440", "8:18", "must be at least -1439 and at most 1439, not 1440"),
+        ("[boundary.calendar]\nweek_starts = \"Monday\"", "8:15", "did you mean \"monday\"?"),
+        ("[boundary.calendar]\nholidays = [2026-12-24]", "8:13", "must be text in quotes, not a date or time"),
+        ("[boundary.calendar]\nholidays = [\"2026-12-24\", \"24.12.2026\"]", "8:12", "(holidays: 24.12.2026)"),
+        ("[boundary.calendar]\nholidays = [\"24.12.\"]", "8:12", "must be dates such as 2026-12-24"),
+        (
+            "[boundary.calendar]\nperiod = \"weekly\"\nalternate = \"weekend\"",
+            "8:10",
+            "boundary.calendar: calendar.alternate = \"weekend\" goes by days: set calendar.period to \"daily\"",
+        ),
+    ] {
+        let message = mistake(&format!("{more}\n"), &Overrides::default());
+        assert!(message.starts_with(&format!("shop.toml:{place}: ")) && message.contains(said), "{more}: {message}");
+    }
+}
+
+#[test]
 fn every_choice_of_the_schema_is_one_that_the_program_reads() {
     let schema = pipeline_schema();
     let mut read = 0;
-    for (name, _, _) in ON_A_SIGNAL {
+    for name in ON_A_SIGNAL.map(|(name, _, _)| name).into_iter().chain(["calendar"]) {
         let reference = schema["$defs"]["Boundary"]["properties"][name]["$ref"].as_str().unwrap();
         let section = &schema["$defs"][reference.rsplit('/').next().unwrap()]["properties"];
         for (key, form) in section.as_object().unwrap() {
@@ -349,7 +399,7 @@ fn every_choice_of_the_schema_is_one_that_the_program_reads() {
             }
         }
     }
-    assert_eq!(read, 9 * (5 + 3) + 2 * 3 + 6 * 2 + 3);
+    assert_eq!(read, 9 * (5 + 3) + 2 * 3 + 6 * 2 + 3 + (4 + 7 + 2));
 }
 
 #[test]

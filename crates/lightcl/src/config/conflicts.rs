@@ -124,6 +124,9 @@ fn boundary(settings: &Settings, said: &Node, faults: &mut Faults) {
     if boundary.detects("every") && boundary.every_samples.is_none() {
         faults.add(&detect(), "the detector every needs a number of samples: set boundary.every_samples");
     }
+    if boundary.detects("calendar") && settings.sample.event_time.is_none() {
+        faults.add(&detect(), "the detector calendar needs the time of the events: set sample.event_time");
+    }
     detector_sections(settings, said, faults);
 }
 

@@ -1,5 +1,6 @@
 //! `[boundary]`: how a new task is noticed.
 
+use super::calendar::CalendarDetector;
 use super::detectors::{
     AdwinDetector, BayesianDetector, CusumDetector, DdmDetector, EddmDetector, HddmADetector, HddmWDetector,
     KswinDetector, PageHinkleyDetector,
@@ -34,6 +35,8 @@ pub struct Boundary {
     pub error: ErrorDetector,
     /// Settings of the detector new_classes: a class set that changes.
     pub new_classes: NewClassesDetector,
+    /// Settings of the detector calendar: the event time enters another hour, day, week or month.
+    pub calendar: CalendarDetector,
     /// Settings of the detector adwin: the mean of a signal changes (adaptive window).
     pub adwin: AdwinDetector,
     /// Settings of the detector page_hinkley: the mean of a signal changes (Page-Hinkley test).
@@ -68,6 +71,7 @@ impl Default for Boundary {
             auto: AutoDetector::default(),
             error: ErrorDetector::default(),
             new_classes: NewClassesDetector::default(),
+            calendar: CalendarDetector::default(),
             adwin: AdwinDetector::default(),
             page_hinkley: PageHinkleyDetector::default(),
             ddm: DdmDetector::default(),
@@ -87,6 +91,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("auto", &["auto", "input", "activations", "rule", "calibration", "residual", "class_shares"]),
     ("error", &["error"]),
     ("new_classes", &["new_classes"]),
+    ("calendar", &["calendar"]),
     ("adwin", &["adwin"]),
     ("page_hinkley", &["page_hinkley"]),
     ("ddm", &["ddm"]),

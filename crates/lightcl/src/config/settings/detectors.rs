@@ -236,7 +236,7 @@ section! {
 }
 
 /// One of some names, with what each means.
-fn one_of(names: &[(&str, &str)]) -> Schema {
+pub(super) fn one_of(names: &[(&str, &str)]) -> Schema {
     let names: Vec<_> = names
         .iter()
         .map(|(name, meaning)| serde_json::json!({ "const": name, "type": "string", "description": meaning }))

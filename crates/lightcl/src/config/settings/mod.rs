@@ -5,6 +5,7 @@
 //! stands; what keys may hold together comes after (`super::conflicts`).
 
 mod boundary;
+mod calendar;
 mod detectors;
 mod learner;
 mod outputs;
@@ -12,6 +13,7 @@ mod sample;
 mod source;
 
 pub use boundary::{AutoDetector, Boundary, ErrorDetector, NewClassesDetector, Regimes};
+pub use calendar::CalendarDetector;
 pub use detectors::{
     AdwinDetector, BayesianDetector, CusumDetector, DdmDetector, EddmDetector, HddmADetector, HddmWDetector,
     KswinDetector, PageHinkleyDetector,
