@@ -9,6 +9,7 @@
 //! | `new_classes` | labels come from classes the task did not have | new rules or inputs with the same classes |
 //! | `error` | the prequential error rises (ADWIN) | changes that the learner does not get wrong |
 //! | `task_column` | a column of the stream names another task | streams without such a column |
+//! | `calendar` | the event time enters another hour, day, week or month | streams without event times |
 //! | `every` | a fixed number of samples has passed | everything |
 //! | `adwin`, `page_hinkley`, `cusum` | the mean of a signal changes | other changes of its distribution |
 //! | `ddm`, `eddm` | errors become more frequent | everything but the error |
@@ -46,6 +47,7 @@
 
 mod any;
 mod auto;
+mod calendar;
 mod error;
 mod every;
 mod never;
@@ -59,6 +61,7 @@ mod task_column;
 
 pub use any::AnyOf;
 pub use auto::{AutoConfig, AutoDetector, Signal as AutoSignal};
+pub use calendar::{Alternate, CalendarConfig, CalendarDetector, CalendarPeriod, DayOfWeek};
 pub use error::{ErrorConfig, ErrorDetector};
 pub use every::{EveryConfig, EveryDetector};
 pub use never::NeverDetector;

@@ -6,8 +6,8 @@ use crate::scalar::{
 };
 use crate::signal::{ScalarSettings, SignalConfig, SignalDetector};
 use crate::{
-    AnyOf, AutoConfig, AutoDetector, AutoSignal, ErrorConfig, ErrorDetector, EveryConfig, EveryDetector, NeverDetector,
-    NewClassesConfig, NewClassesDetector, TaskColumnDetector,
+    AnyOf, AutoConfig, AutoDetector, AutoSignal, CalendarConfig, CalendarDetector, ErrorConfig, ErrorDetector,
+    EveryConfig, EveryDetector, NeverDetector, NewClassesConfig, NewClassesDetector, TaskColumnDetector,
 };
 use lightcl_core::{BoundaryDetector, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub struct DetectorConfigs {
     pub new_classes: NewClassesConfig,
     /// Of `every`.
     pub every: EveryConfig,
+    /// Of `calendar`.
+    pub calendar: CalendarConfig,
     /// Of `adwin`.
     pub adwin: SignalConfig<AdwinConfig>,
     /// Of `page_hinkley`.
@@ -107,6 +109,11 @@ const REGISTRY: &[Entry] = &[
         name: "every",
         description: "a fixed number of samples has passed",
         make: |configs| Ok(Box::new(EveryDetector::new(configs.every.clone())?)),
+    },
+    Entry {
+        name: "calendar",
+        description: "the event time enters another hour, day, week or month",
+        make: |configs| Ok(Box::new(CalendarDetector::new(&configs.calendar)?)),
     },
     Entry {
         name: "adwin",

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 use lightcl::config::settings::{Feature, FeatureKind, PredictionFormat};
-use lightcl::config::{Overrides, Pipeline, difference, pipeline_schema};
+use lightcl::config::{Explained, Overrides, Pipeline, difference, pipeline_schema};
+use lightcl_boundary::{Alternate, CalendarConfig, CalendarPeriod, DayOfWeek};
 use lightcl_core::ErrorKind;
 use lightcl_learner::Backbone;
 use serde_json::Value;
@@ -72,7 +73,7 @@ fn defaults_are_those_of_the_parts() {
         lightcl::source::FileSourceConfig::new(lightcl::source::FileKind::Csv, "a.csv")
     );
     assert_eq!(settings.encoder_config(), lightcl_stream::encode::EncoderConfig::new(["x", "y"], "z"));
-    assert_eq!(settings.boundary.detect, ["new_classes", "error"]);
+    assert_eq!(settings.boundary.detect, ["auto"]);
     assert_eq!(settings.predictions.format, PredictionFormat::None);
     assert_eq!(pipeline.output_dir(), Path::new("lightcl-out/shop"));
     assert!(pipeline.notes().is_empty(), "{:?}", pipeline.notes());
@@ -151,7 +152,7 @@ fn wrong_types_choices_and_ranges_point_at_the_value() {
         ("[learner.memory]\nratio = 0\n", "8:9", "learner.memory.ratio must be above 0 and at most 1"),
         ("[boundary]\ndetect = \"eror\"\n", "8:10", "boundary.detect cannot be \"eror\"; did you mean \"error\"?"),
         ("[boundary]\ndetect = 3\n", "8:10", "boundary.detect must be one of \"auto\", \"new_classes\", \"error\""),
-        ("[boundary]\ndetect = [\"typo\"]\n", "8:11", "\"task_column\", \"every\", \"never\""),
+        ("[boundary]\ndetect = [\"typo\"]\n", "8:11", "\"task_column\", \"every\", \"calendar\""),
         ("[boundary.auto]\nsensitivity = 100\n", "8:15", "boundary.auto.sensitivity"),
         ("[boundary.auto]\nsignals = [\"imput\"]\n", "8:12", "did you mean \"input\"?"),
         ("[boundary]\ndetect = [\"error\", \"error\"]\n", "8:20", "boundary.detect names \"error\" twice"),
@@ -223,7 +224,7 @@ fn settings_that_contradict_each_other_are_refused() {
         ("[learner.weight_names]\nstem = \"conv1\"\n", "7:1", "needs a file: set learner.weights"),
         ("[boundary]\ndetect = [\"task_column\"]\n", "8:10", "needs the column's name: set boundary.task_column"),
         ("[boundary]\ndetect = [\"every\"]\n", "8:10", "set boundary.every_samples"),
-        ("[boundary.new_classes]\nconfirm_samples = 20\n", "8:19", "cannot be more than confirm_window (16)"),
+        ("[boundary.new_classes]\nconfirm_samples = 20\n", "8:19", "must lie between 1 and confirm_window"),
         ("[evaluate]\npath = \"-\"\n", "8:8", "cannot be standard input"),
         ("[source.csv]\ndelimiter = \"é\"\n", "8:13", "must be one ASCII character"),
         ("[source.csv]\ndelimiter = \"\\\"\"\n", "8:13", "must differ"),
@@ -234,6 +235,197 @@ fn settings_that_contradict_each_other_are_refused() {
     let both = MINIMAL.replace("label", "task = \"a\"\nlabel") + "[boundary]\ntask_column = \"b\"\n";
     let message = Pipeline::parse(&both, "p.toml", &Overrides::default()).unwrap_err().to_string();
     assert!(message.starts_with("p.toml:9:15: boundary.task_column names 'b' but sample.task names 'a'"), "{message}");
+}
+
+/// Each change detector on a signal: its section, a key of its own with a value that is not the default, and one out of
+/// range.
+const ON_A_SIGNAL: [(&str, &str, &str); 9] = [
+    ("adwin", "clock = 8", "clock = 0"),
+    ("page_hinkley", "mode = \"up\"", "alpha = 1.5"),
+    ("ddm", "drift_threshold = 4.5", "warm_start = -1"),
+    ("eddm", "beta = 0.5", "beta = 0"),
+    ("hddm_a", "two_sided_test = true", "drift_confidence = 1"),
+    ("hddm_w", "lambda = 0.25", "lambda = 1.0"),
+    ("kswin", "window_size = 80", "window_size = 1"),
+    ("cusum", "slack = 0.5", "slack = -0.5"),
+    ("bayesian", "model = \"normal\"", "expected_run_length = 1"),
+];
+
+#[test]
+fn the_section_of_every_detector_on_a_signal_reaches_it() {
+    for (name, own, _) in ON_A_SIGNAL {
+        let section = format!(
+            "[boundary]\ndetect = \"{name}\"\n[boundary.{name}]\n{own}\nsignal = \"error\"\ndirection = \"rise\"\n\
+             min_task_samples = 7\nhistory_samples = 70\n"
+        );
+        let pipeline = parse(&section, &Overrides::default());
+        assert!(pipeline.notes().is_empty(), "{:?}", pipeline.notes());
+        let configs = serde_json::to_value(pipeline.settings().detector_configs()).unwrap();
+        let mut expected = serde_json::to_value(lightcl_boundary::DetectorConfigs::default()).unwrap();
+        let own: toml::Table = own.parse().unwrap();
+        for (key, value) in own {
+            assert_ne!(expected[name]["detector"][&key], serde_json::to_value(&value).unwrap(), "{name}.{key}");
+            expected[name]["detector"][key] = serde_json::to_value(value).unwrap();
+        }
+        for (key, value) in [
+            ("signal", "error".into()),
+            ("direction", "rise".into()),
+            ("min_task_samples", 7.into()),
+            ("history_samples", Value::from(70)),
+        ] {
+            expected[name][key] = value;
+        }
+        assert_eq!(configs, expected, "{name}");
+        assert_eq!(
+            lightcl_boundary::build(&[name.to_owned()], &pipeline.settings().detector_configs()).unwrap().name(),
+            name
+        );
+    }
+}
+
+#[test]
+fn mistakes_in_the_section_of_a_detector_point_at_the_key() {
+    for (name, own, wrong) in ON_A_SIGNAL {
+        let (key, _) = own.split_once(" = ").unwrap();
+        let misspelt = own.replacen(key, &format!("{key}x"), 1);
+        for (line, said) in [
+            (misspelt.as_str(), format!("unknown key '{key}x' in [boundary.{name}]; did you mean '{key}'?")),
+            (wrong, format!("boundary.{name}.{} must be ", wrong.split_once(" = ").unwrap().0)),
+            ("signal = \"los\"", format!("boundary.{name}.signal cannot be \"los\"; did you mean \"loss\"?")),
+            (
+                "direction = \"up\"",
+                format!("boundary.{name}.direction cannot be \"up\"; there are \"rise\", \"fall\", \"both\""),
+            ),
+            ("history_samples = 9", format!("boundary.{name}.history_samples must be at least 10")),
+            ("detector = {}", format!("unknown key 'detector' in [boundary.{name}]")),
+        ] {
+            let message = mistake(&format!("[boundary.{name}]\n{line}\n"), &Overrides::default());
+            assert!(message.starts_with("shop.toml:8:") && message.contains(&said), "{line}: {message}");
+        }
+    }
+}
+
+#[test]
+fn what_a_detector_refuses_is_shown_at_the_key_that_it_names() {
+    for (more, place, said) in [
+        (
+            "ddm]\nsignal = \"loss\"",
+            "8:10",
+            "boundary.ddm: ddm as set is for values that are 0 or 1: set ddm.signal to \"error\"",
+        ),
+        ("hddm_a]\nsignal = \"entropy\"", "8:10", "hddm_a is for values between 0 and 1"),
+        ("ddm]\nsignal = \"error\"\ndirection = \"fall\"", "9:13", "set direction to \"rise\": ddm finds nothing else"),
+        ("cusum]\nmode = \"down\"", "8:8", "or cusum's mode to \"both\""),
+        ("hddm_w]\ndirection = \"both\"", "8:13", "or hddm_w's two_sided_test to true"),
+        ("ddm]\nwarm_start = 3\nwarning_threshold = 5", "9:21", "drift_threshold must be at least warning_threshold"),
+        ("eddm]\nalpha = 0.5", "8:9", "boundary.eddm: alpha must be at least beta (alpha: 0.5, beta: 0.9"),
+        ("kswin]\nstat_size = 60", "8:13", "stat_size must lie between 1 and 50"),
+        ("kswin]\nwindow_size = 40", "8:15", "stat_size must lie between 1 and 20"),
+        ("cusum]\nslack = 5", "8:9", "largest_deviation must be above slack"),
+        ("bayesian]\nmodel = \"bernoulli\"", "7:1", "bayesian as set is for values that are 0 or 1"),
+        ("bayesian]\nlongest_run = 10", "8:15", "shortest_run must lie between 1 and 10"),
+        ("auto]\nsignals = []\nnew_classes = false", "7:1", "auto has nothing to watch"),
+    ] {
+        let message = mistake(&format!("[boundary.{more}\n"), &Overrides::default());
+        assert!(message.starts_with(&format!("shop.toml:{place}: ")) && message.contains(said), "{more}: {message}");
+    }
+}
+
+#[test]
+fn the_section_of_the_calendar_reaches_it() {
+    let overrides = set(&["sample.event_time=at"]);
+    let pipeline = parse(
+        "[boundary]\ndetect = \"calendar\"\n[boundary.calendar]\nperiod = \"weekly\"\noffset_minutes = -120\n\
+         week_starts = \"sunday\"\nholidays = [\"2026-12-24\"]\n",
+        &overrides,
+    );
+    assert!(pipeline.notes().is_empty(), "{:?}", pipeline.notes());
+    assert_eq!(
+        pipeline.settings().detector_configs().calendar,
+        CalendarConfig {
+            period: CalendarPeriod::Weekly,
+            offset_minutes: -120,
+            week_starts: DayOfWeek::Sunday,
+            holidays: vec!["2026-12-24".to_owned()],
+            alternate: Alternate::Each,
+        }
+    );
+    assert_eq!(pipeline.settings().detector().unwrap().name(), "calendar");
+    let weekend =
+        parse("[boundary]\ndetect = \"calendar\"\n[boundary.calendar]\nalternate = \"weekend\"\n", &overrides);
+    assert_eq!(weekend.settings().detector_configs().calendar.alternate, Alternate::Weekend);
+    let notes = parse("[boundary.calendar]\nperiod = \"hourly\"\n", &Overrides::default());
+    assert_eq!(notes.notes(), ["boundary.calendar is not used: boundary.detect does not name calendar"]);
+}
+
+#[test]
+fn mistakes_in_the_section_of_the_calendar_point_at_the_key() {
+    for (more, place, said) in [
+        ("[boundary]\ndetect = \"calendar\"", "8:10", "needs the time of the events: set sample.event_time"),
+        ("[boundary.calendar]\nperoid = \"daily\"", "8:1", "did you mean 'period'?"),
+        ("[boundary.calendar]\nperiod = \"week\"", "8:10", "did you mean \"weekly\"?"),
+        ("[boundary.calendar]\noffset_minutes = 1440", "8:18", "must be at least -1439 and at most 1439, not 1440"),
+        ("[boundary.calendar]\nweek_starts = \"Monday\"", "8:15", "did you mean \"monday\"?"),
+        ("[boundary.calendar]\nholidays = [2026-12-24]", "8:13", "must be text in quotes, not a date or time"),
+        ("[boundary.calendar]\nholidays = [\"2026-12-24\", \"24.12.2026\"]", "8:12", "(holidays: 24.12.2026)"),
+        ("[boundary.calendar]\nholidays = [\"24.12.\"]", "8:12", "must be dates such as 2026-12-24"),
+        (
+            "[boundary.calendar]\nperiod = \"weekly\"\nalternate = \"weekend\"",
+            "8:10",
+            "boundary.calendar: calendar.alternate = \"weekend\" goes by days: set calendar.period to \"daily\"",
+        ),
+    ] {
+        let message = mistake(&format!("{more}\n"), &Overrides::default());
+        assert!(message.starts_with(&format!("shop.toml:{place}: ")) && message.contains(said), "{more}: {message}");
+    }
+}
+
+#[test]
+fn every_choice_of_the_schema_is_one_that_the_program_reads() {
+    let schema = pipeline_schema();
+    let mut read = 0;
+    for name in ON_A_SIGNAL.map(|(name, _, _)| name).into_iter().chain(["calendar"]) {
+        let reference = schema["$defs"]["Boundary"]["properties"][name]["$ref"].as_str().unwrap();
+        let section = &schema["$defs"][reference.rsplit('/').next().unwrap()]["properties"];
+        for (key, form) in section.as_object().unwrap() {
+            let choices = form.get("oneOf").or_else(|| form["anyOf"][0].get("oneOf"));
+            for choice in choices.and_then(Value::as_array).into_iter().flatten() {
+                let argument = format!("boundary.{name}.{key}={}", choice["const"].as_str().unwrap());
+                // Some do not go with the other settings; a name that serde does not know is another error.
+                if let Err(error) = Pipeline::parse(MINIMAL, "p.toml", &set(&[&argument])) {
+                    assert_eq!(error.kind(), ErrorKind::User, "{argument}: {error}");
+                }
+                read += 1;
+            }
+        }
+    }
+    assert_eq!(read, 9 * (5 + 3) + 2 * 3 + 6 * 2 + 3 + (4 + 7 + 2));
+}
+
+#[test]
+fn sections_of_detectors_that_are_not_used_are_noted_and_not_explained() {
+    let sections = |more: &str| {
+        let lines = parse(more, &Overrides::default()).explain().unwrap();
+        let mut paths: Vec<String> = lines
+            .into_iter()
+            .filter_map(|line| match line {
+                Explained::Section { path, .. } => path.strip_prefix("boundary.").map(str::to_owned),
+                Explained::Key { .. } => None,
+            })
+            .collect();
+        paths.sort();
+        paths.join(" ")
+    };
+    assert_eq!(sections(""), "auto regimes");
+    assert_eq!(sections("[boundary]\ndetect = [\"rule\", \"kswin\"]\n"), "auto kswin regimes");
+    for (name, own, _) in ON_A_SIGNAL {
+        assert_eq!(
+            parse(&format!("[boundary.{name}]\n{own}\n"), &Overrides::default()).notes(),
+            [format!("boundary.{name} is not used: boundary.detect does not name {name}")]
+        );
+    }
+    let calibration = parse("[boundary]\ndetect = \"calibration\"\n[boundary.auto]\n", &Overrides::default());
+    assert!(calibration.notes().is_empty(), "{:?}", calibration.notes());
 }
 
 #[test]
@@ -265,7 +457,7 @@ fn short_forms_are_spelt_out() {
     let pipeline = parse("[boundary]\ntask_column = \"t\"\nevery_samples = 50\n", &Overrides::default());
     let settings = pipeline.settings();
     assert_eq!(settings.sample.task.as_deref(), Some("t"));
-    assert_eq!(settings.boundary.detect, ["task_column", "new_classes", "error", "every"]);
+    assert_eq!(settings.boundary.detect, ["task_column", "auto", "every"]);
     assert_eq!(settings.detector_configs().every.every_samples, 50);
 }
 
@@ -389,7 +581,7 @@ fn a_changed_configuration_is_told_line_by_line() {
     assert_eq!(
         difference(&old, &new),
         [
-            "boundary.detect: [\"new_classes\",\"error\"] -> [\"error\"]",
+            "boundary.detect: [\"auto\"] -> [\"error\"]",
             "evaluate.path: (not set) -> \"b.csv\"",
             "evaluate.type: (not set) -> \"csv\"",
             "learner.seed: 0 -> 3",

@@ -73,7 +73,8 @@ impl BayesianConfig {
         }
         between_0_and_1("threshold", self.threshold)?;
         within("warm_start", self.warm_start, 2, u64::MAX)?;
-        within("shortest_run", self.shortest_run, 1, self.longest_run)?;
+        within("shortest_run", self.shortest_run, 1, self.longest_run)
+            .map_err(|error| error.with("longest_run", self.longest_run))?;
         if !(self.largest_deviation > 0.0 && self.largest_deviation.is_finite()) {
             return Err(Error::user("largest_deviation must be finite and above 0")
                 .with("largest_deviation", self.largest_deviation));

@@ -41,7 +41,8 @@ impl KswinConfig {
     pub(crate) fn validate(&self) -> Result<()> {
         between_0_and_1("alpha", self.alpha)?;
         within("window_size", self.window_size, 2, MOST_WINDOW)?;
-        within("stat_size", self.stat_size, 1, self.window_size / 2)?;
+        within("stat_size", self.stat_size, 1, self.window_size / 2)
+            .map_err(|error| error.with("window_size", self.window_size))?;
         self.critical_distance().map(|_| ())
     }
 

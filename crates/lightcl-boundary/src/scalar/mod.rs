@@ -84,6 +84,15 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Up => "up",
+            Mode::Down => "down",
+            Mode::Both => "both",
+        }
+    }
+
     /// Whether rises are looked for.
     pub fn up(self) -> bool {
         self != Mode::Down

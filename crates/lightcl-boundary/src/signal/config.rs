@@ -92,6 +92,15 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::Rise => "rise",
+            Direction::Fall => "fall",
+            Direction::Both => "both",
+        }
+    }
+
     pub(super) fn includes(self, rises: bool) -> bool {
         self != if rises { Direction::Fall } else { Direction::Rise }
     }
@@ -153,10 +162,12 @@ impl<C: ScalarSettings> SignalConfig<C> {
         }
         let (finds, wanted) = (self.detector.finds(), self.direction());
         if (wanted.includes(true) && !finds.up()) || (wanted.includes(false) && !finds.down()) {
-            return refuse(format!(
-                "{name} as set cannot find every change that direction asks for: set direction{}",
-                C::HOW_TO_FIND_BOTH
-            ));
+            let how = C::HOW_TO_FIND_BOTH;
+            let message = format!("{name} as set cannot find every change that direction asks for: set direction{how}");
+            return Err(Error::user(message)
+                .with("direction", wanted.name())
+                .with("mode", finds.name())
+                .with("signal", self.signal.name()));
         }
         Ok(())
     }

@@ -117,21 +117,32 @@ fn features(settings: &Settings, said: &Node, faults: &mut Faults) {
 
 fn boundary(settings: &Settings, said: &Node, faults: &mut Faults) {
     let boundary = &settings.boundary;
-    let detects = |name: &str| boundary.detect.iter().any(|detector| detector == name);
     let detect = || place(said, "boundary.detect");
-    if detects("task_column") && settings.sample.task.is_none() {
+    if boundary.detects("task_column") && settings.sample.task.is_none() {
         faults.add(&detect(), "the detector task_column needs the column's name: set boundary.task_column");
     }
-    if detects("every") && boundary.every_samples.is_none() {
+    if boundary.detects("every") && boundary.every_samples.is_none() {
         faults.add(&detect(), "the detector every needs a number of samples: set boundary.every_samples");
     }
-    let new_classes = &boundary.new_classes;
-    if new_classes.confirm_samples > new_classes.confirm_window {
-        let message = format!(
-            "boundary.new_classes.confirm_samples ({}) cannot be more than confirm_window ({})",
-            new_classes.confirm_samples, new_classes.confirm_window
-        );
-        faults.add(&place(said, "boundary.new_classes.confirm_samples"), message);
+    if boundary.detects("calendar") && settings.sample.event_time.is_none() {
+        faults.add(&detect(), "the detector calendar needs the time of the events: set sample.event_time");
+    }
+    detector_sections(settings, said, faults);
+}
+
+/// What detectors say about their sections, shown at the first key that the message names. A section that is not used
+/// is checked too: whoever writes it means to use it.
+fn detector_sections(settings: &Settings, said: &Node, faults: &mut Faults) {
+    let configs = settings.detector_configs();
+    for section in settings.boundary.sections() {
+        let path = format!("boundary.{}", section.name);
+        if !is_given(said, &path) {
+            continue;
+        }
+        let detector = section.used.first().unwrap_or(&section.name);
+        let Err(error) = lightcl_boundary::build(&[(*detector).to_owned()], &configs) else { continue };
+        let key = error.context().iter().map(|(key, _)| format!("{path}.{key}")).find(|path| is_given(said, path));
+        faults.add(&place(said, key.as_ref().unwrap_or(&path)), format!("{path}: {error}"));
     }
 }
 
@@ -215,12 +226,10 @@ pub(super) fn notes(settings: &Settings, said: &Node) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let of_auto = ["auto", "input", "activations", "rule", "residual", "class_shares"];
-    for (detectors, path) in
-        [(&["error"][..], "boundary.error"), (&["new_classes"], "boundary.new_classes"), (&of_auto, "boundary.auto")]
-    {
-        if is_given(said, path) && !settings.boundary.detect.iter().any(|name| detectors.contains(&name.as_str())) {
-            notes.push(format!("{path} is not used: boundary.detect does not name {}", detectors.join(", ")));
+    for section in settings.boundary.sections().filter(|section| section.used.is_empty()) {
+        let path = format!("boundary.{}", section.name);
+        if is_given(said, &path) {
+            notes.push(format!("{path} is not used: boundary.detect does not name {}", section.detectors.join(", ")));
         }
     }
     if settings.source.kind != FileType::Csv

@@ -99,7 +99,16 @@ impl Settings {
                 .boundary
                 .every_samples
                 .map_or_else(EveryConfig::default, |every_samples| EveryConfig { every_samples }),
-            ..DetectorConfigs::default()
+            calendar: self.boundary.calendar.clone().into(),
+            adwin: self.boundary.adwin.into(),
+            page_hinkley: self.boundary.page_hinkley.into(),
+            ddm: self.boundary.ddm.into(),
+            eddm: self.boundary.eddm.into(),
+            hddm_a: self.boundary.hddm_a.into(),
+            hddm_w: self.boundary.hddm_w.into(),
+            kswin: self.boundary.kswin.into(),
+            cusum: self.boundary.cusum.into(),
+            bayesian: self.boundary.bayesian.into(),
         }
     }
 

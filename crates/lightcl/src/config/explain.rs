@@ -35,7 +35,8 @@ pub enum Explained {
 }
 
 impl Pipeline {
-    /// Explains every key, in the order of the sections.
+    /// Explains every key, in the order of the sections. Sections of detectors that are not used are left out: there are
+    /// many, and most pipelines use few.
     ///
     /// # Errors
     /// As [`Pipeline::effective`].
@@ -44,17 +45,29 @@ impl Pipeline {
         let text = serde_json::to_string(&self.settings).map_err(failed)?;
         let ordered: Ordered = serde_json::from_str(&text).map_err(failed)?;
         let schema = pipeline_schema();
+        let unused = self.settings.boundary.sections().filter(|section| section.used.is_empty());
+        let unused: Vec<String> = unused.map(|section| format!("boundary.{}", section.name)).collect();
         let mut lines = Vec::new();
-        self.explain_table(Shape::root(&schema), &ordered, "", &mut lines);
+        self.explain_table(Shape::root(&schema), &ordered, "", &unused, &mut lines);
         Ok(lines)
     }
 
-    fn explain_table(&self, shape: Shape<'_>, table: &Ordered, above: &str, lines: &mut Vec<Explained>) {
+    fn explain_table(
+        &self,
+        shape: Shape<'_>,
+        table: &Ordered,
+        above: &str,
+        leave_out: &[String],
+        lines: &mut Vec<Explained>,
+    ) {
         let Ordered::Table(entries) = table else { return };
         let Some(form) = shape.forms().into_iter().find(|form| form.properties().is_some()) else { return };
         let mut sections = Vec::new();
         for (key, value) in entries {
             let path = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
+            if leave_out.contains(&path) {
+                continue;
+            }
             let Some(inner) = form.property(key) else { continue };
             let description = first_sentence(inner.description().unwrap_or_default());
             if inner.forms().iter().any(|form| form.properties().is_some() && form.json_type() == Some("object")) {
@@ -69,7 +82,7 @@ impl Pipeline {
         for (path, inner, value, description) in sections {
             let set = matches!(value, Ordered::Table(_));
             lines.push(Explained::Section { path: path.clone(), description, set });
-            self.explain_table(inner, value, &path, lines);
+            self.explain_table(inner, value, &path, leave_out, lines);
         }
     }
 }

@@ -1,5 +1,10 @@
 //! `[boundary]`: how a new task is noticed.
 
+use super::calendar::CalendarDetector;
+use super::detectors::{
+    AdwinDetector, BayesianDetector, CusumDetector, DdmDetector, EddmDetector, HddmADetector, HddmWDetector,
+    KswinDetector, PageHinkleyDetector,
+};
 use lightcl_boundary::{AutoConfig, AutoSignal, ErrorConfig, NewClassesConfig, RegimesConfig};
 use lightcl_stream::OperatorConfig;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -30,6 +35,26 @@ pub struct Boundary {
     pub error: ErrorDetector,
     /// Settings of the detector new_classes: a class set that changes.
     pub new_classes: NewClassesDetector,
+    /// Settings of the detector calendar: the event time enters another hour, day, week or month.
+    pub calendar: CalendarDetector,
+    /// Settings of the detector adwin: the mean of a signal changes (adaptive window).
+    pub adwin: AdwinDetector,
+    /// Settings of the detector page_hinkley: the mean of a signal changes (Page-Hinkley test).
+    pub page_hinkley: PageHinkleyDetector,
+    /// Settings of the detector ddm: the error rate leaves its lowest point.
+    pub ddm: DdmDetector,
+    /// Settings of the detector eddm: errors lie closer together.
+    pub eddm: EddmDetector,
+    /// Settings of the detector hddm_a: the mean of errors or margins changes abruptly.
+    pub hddm_a: HddmADetector,
+    /// Settings of the detector hddm_w: the mean of errors or margins changes gradually.
+    pub hddm_w: HddmWDetector,
+    /// Settings of the detector kswin: a signal is distributed otherwise.
+    pub kswin: KswinDetector,
+    /// Settings of the detector cusum: the mean of a signal changes by standard deviations.
+    pub cusum: CusumDetector,
+    /// Settings of the detector bayesian: a signal's current run probably began lately.
+    pub bayesian: BayesianDetector,
     /// What happens to tasks that return, and how many are held.
     pub regimes: Regimes,
 }
@@ -38,7 +63,7 @@ impl Default for Boundary {
     fn default() -> Self {
         let operator = OperatorConfig::new("");
         Boundary {
-            detect: vec!["new_classes".to_owned(), "error".to_owned()],
+            detect: vec!["auto".to_owned()],
             task_column: None,
             every_samples: None,
             rollback_batches: operator.rollback_windows,
@@ -46,9 +71,61 @@ impl Default for Boundary {
             auto: AutoDetector::default(),
             error: ErrorDetector::default(),
             new_classes: NewClassesDetector::default(),
+            calendar: CalendarDetector::default(),
+            adwin: AdwinDetector::default(),
+            page_hinkley: PageHinkleyDetector::default(),
+            ddm: DdmDetector::default(),
+            eddm: EddmDetector::default(),
+            hddm_a: HddmADetector::default(),
+            hddm_w: HddmWDetector::default(),
+            kswin: KswinDetector::default(),
+            cusum: CusumDetector::default(),
+            bayesian: BayesianDetector::default(),
             regimes: Regimes::default(),
         }
     }
+}
+
+/// The sections that belong to detectors, each with the detectors that go by it.
+const SECTIONS: &[(&str, &[&str])] = &[
+    ("auto", &["auto", "input", "activations", "rule", "calibration", "residual", "class_shares"]),
+    ("error", &["error"]),
+    ("new_classes", &["new_classes"]),
+    ("calendar", &["calendar"]),
+    ("adwin", &["adwin"]),
+    ("page_hinkley", &["page_hinkley"]),
+    ("ddm", &["ddm"]),
+    ("eddm", &["eddm"]),
+    ("hddm_a", &["hddm_a"]),
+    ("hddm_w", &["hddm_w"]),
+    ("kswin", &["kswin"]),
+    ("cusum", &["cusum"]),
+    ("bayesian", &["bayesian"]),
+];
+
+impl Boundary {
+    /// Whether the detector is in the list.
+    pub fn detects(&self, name: &str) -> bool {
+        self.detect.iter().any(|detector| detector == name)
+    }
+
+    /// The sections that belong to detectors: the detectors that go by it, and those of them that are in the list.
+    pub(in crate::config) fn sections(&self) -> impl Iterator<Item = DetectorSection> + '_ {
+        SECTIONS.iter().map(|&(name, detectors)| {
+            let used = detectors.iter().copied().filter(|detector| self.detects(detector)).collect();
+            DetectorSection { name, detectors, used }
+        })
+    }
+}
+
+/// A section that belongs to detectors.
+pub(in crate::config) struct DetectorSection {
+    /// Its name below `boundary`, which is a detector's name too.
+    pub name: &'static str,
+    /// The detectors that go by it.
+    pub detectors: &'static [&'static str],
+    /// Those of them that are in the list of detectors.
+    pub used: Vec<&'static str>,
 }
 
 /// `"auto"` is short for `["auto"]`.

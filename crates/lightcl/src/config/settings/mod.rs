@@ -5,12 +5,19 @@
 //! stands; what keys may hold together comes after (`super::conflicts`).
 
 mod boundary;
+mod calendar;
+mod detectors;
 mod learner;
 mod outputs;
 mod sample;
 mod source;
 
 pub use boundary::{AutoDetector, Boundary, ErrorDetector, NewClassesDetector, Regimes};
+pub use calendar::CalendarDetector;
+pub use detectors::{
+    AdwinDetector, BayesianDetector, CusumDetector, DdmDetector, EddmDetector, HddmADetector, HddmWDetector,
+    KswinDetector, PageHinkleyDetector,
+};
 pub use learner::{ActiveClasses, Backbone, FrozenNorm, Head, Learner, Memory, Method, Prefix};
 pub use outputs::{Checkpoint, Evaluate, Output, PredictionFormat, Predictions, Snapshot, Stability};
 pub use sample::{CategoryEncoding, Feature, FeatureKind, FeatureTable, Sample};
