@@ -229,7 +229,7 @@ fn a_full_disk_keeps_what_was_committed_and_a_later_run_resumes() {
     arguments.extend(more);
     let limited = Command::new("sh")
         .current_dir(top())
-        .args(["-c", "trap '' XFSZ; ulimit -f 4000; exec \"$@\"", "sh"])
+        .args(["-c", "trap '' XFSZ; ulimit -f 8000; exec \"$@\"", "sh"])
         .args(arguments)
         .output()
         .unwrap();

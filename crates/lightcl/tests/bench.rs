@@ -24,7 +24,7 @@ fn boundaries_are_compared_with_the_oracle_and_with_none() {
     let output = bench(&[&arguments[..], &["--detectors", "never,new_classes,known", "--rollback", "both"]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(picked(&report, &["suite", "rule"]), json!(["boundaries", {"max_delay": 512, "max_offset": 128}]));
+    assert_eq!(picked(&report, &["suite", "rule"]), json!(["boundaries", {"max_delay": 1000, "max_offset": 256}]));
 
     let sine = named(&report["streams"], "stream", "sine");
     assert_eq!(
@@ -60,7 +60,7 @@ fn files_of_the_repository_are_found_and_tables_printed() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("fashion_split: 1800 rows, changes at 360 720 1080 1440"), "{text}");
-    assert!(text.contains("at most 512 rows after a true change point and placed at most 128 rows from it"), "{text}");
+    assert!(text.contains("at most 1000 rows after a true change point and placed at most 256 rows from it"), "{text}");
     assert!(text.contains("elec2: 3000 rows") && text.contains("All streams"), "{text}");
 }
 

@@ -76,7 +76,7 @@ impl Signal {
         match self {
             Signal::Input => vectors,
             Signal::Activations => Shape { dimensions: ACTIVATION_FEATURES, ..vectors },
-            Signal::Rule => Shape { variance_floor: 0.01, ..vectors },
+            Signal::Rule => Shape { variance_floor: 0.02, ..vectors },
             Signal::Calibration => {
                 Shape { dimensions: SCORE_BINS, variance_floor: 0.01, ridge_share: 0.1, deviations: 5.4, ..vectors }
             }
