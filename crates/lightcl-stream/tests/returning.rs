@@ -4,10 +4,12 @@
 mod support;
 
 use arrow_array::RecordBatch;
-use lightcl_boundary::{AnyOf, TaskColumnDetector};
+use lightcl_boundary::{AnyOf, AutoConfig, AutoDetector, TaskColumnDetector};
 use lightcl_core::*;
+use lightcl_stream::encode::{Encoder, EncoderConfig};
 use lightcl_stream::{Operator, OperatorConfig, RegimesConfig};
 use lightcl_testkit::SoftmaxRegression;
+use lightcl_testkit::streams::{Change, Generator, RandomRbf};
 use std::collections::BTreeSet;
 use support::*;
 
@@ -291,4 +293,26 @@ fn a_boundary_noticed_with_one_row_waits_for_a_batch_before_it_is_decided() {
     let batch = letters("AB", 101).slice(0, 106);
     let outputs = run_in_pieces(&mut operator(config(), &batch, at_once()), &batch, &[64]);
     assert_eq!(found(&outputs), vec![(1, false)]);
+}
+
+#[test]
+fn two_regimes_that_alternate_are_two_tasks_although_standardisation_moves() {
+    let mut two = 0;
+    for seed in 0..5 {
+        let stream = RandomRbf { rows: vec![2000; 6], change: Change::Recurring, ..RandomRbf::default() };
+        let batch = stream.generate(seed).to_column_batch();
+        let columns: Vec<String> = (0..10).map(|column| format!("x{column}")).collect();
+        let names = columns.iter().map(String::as_str);
+        let config = EncoderConfig { standardize: true, ..EncoderConfig::new(names, "label") };
+        let encoder = Encoder::new(config, &batch.schema()).unwrap();
+        let detector = AutoDetector::new(AutoConfig::default()).unwrap();
+        let make = Box::new(|shape: &[usize]| Ok(Box::new(SoftmaxRegression::new(shape, 0.1)) as Box<dyn Learner>));
+        let config = OperatorConfig { window_samples: 32, ..OperatorConfig::new("test") };
+        let mut operator = Operator::new(config, encoder, Box::new(detector), make).unwrap();
+        run_in_pieces(&mut operator, &batch, &[500]);
+        let summary = operator.summary().unwrap();
+        println!("{} tasks, boundaries {:?}", summary.tasks, summary.boundaries);
+        two += u32::from(summary.tasks == 2 && summary.recurring_boundaries == 4);
+    }
+    assert!(two >= 4, "{two} of 5");
 }

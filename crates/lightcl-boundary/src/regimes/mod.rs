@@ -17,7 +17,7 @@ const VERSION: u16 = 2;
 const USUAL: f64 = 1.25;
 /// .. and in any case when they are no further than so many times what sampling gives, where the task knows how far its
 /// own blocks had been and where it does not.
-const CHANCE: f64 = 1.0;
+const CHANCE: f64 = 0.5;
 const CHANCE_WITHOUT_PAST: f64 = 3.0;
 /// Rows of one window that are looked at.
 const WINDOW_ROWS: usize = 64;
