@@ -6,17 +6,20 @@ use lightcl_core::Samples;
 use lightcl_testkit::streams::{Agrawal, AnotherRule, Change, Generator, Led, RandomRbf, RotatingHyperplane, Sine};
 
 /// Feeds tasks in windows of 32 rows; at each true boundary the first `shown` rows are asked about. Gives how many tasks
-/// that returned were recognised as what they were, of how many, and how many new ones were called known, of how many.
-fn count(tasks: &[Samples], concept: impl Fn(usize) -> u32, shown: usize) -> [u32; 4] {
+/// that returned were recognised as what they were, of how many; how many new ones were called another known one, of how
+/// many; and in how many of those the task before went on.
+fn count(tasks: &[Samples], concept: impl Fn(usize) -> u32, shown: usize) -> [u32; 5] {
     let mut regimes = Regimes::new(RegimesConfig::default(), 0).unwrap();
-    let mut counts = [0; 4];
+    let mut counts = [0; 5];
     for (number, rows) in tasks.iter().enumerate() {
         let own = concept(number);
         if number > 0 {
             let found = regimes.recognise(concept(number - 1), &rows.slice(0, shown)).map(|known| known.task);
             let returns = (0..number).any(|before| concept(before) == own);
             let place = if returns { 0 } else { 2 };
-            counts[place] += u32::from(if returns { found == Some(own) } else { found.is_some() });
+            let goes_on = found == Some(concept(number - 1));
+            counts[place] += u32::from(if returns { found == Some(own) } else { found.is_some() && !goes_on });
+            counts[4] += u32::from(!returns && goes_on);
             counts[place + 1] += 1;
         }
         for start in (0..rows.len()).step_by(32) {
@@ -48,13 +51,13 @@ fn generators(change: Change, tasks: usize, rows: usize) -> Vec<Box<dyn Generato
 
 #[test]
 fn most_returns_are_recognised_and_few_new_tasks_are_called_known() {
-    // (returns found, returns, new called known, new) with 64 rows, of all generators and of those without a blind spot.
-    let (mut total, mut seen) = ([0; 4], [0; 4]);
+    // (returns found, returns, new called known, new, no change seen) with 64 rows, of all generators and of those without a blind spot.
+    let (mut total, mut seen) = ([0; 5], [0; 5]);
     for length in [1000, 4000] {
         for shown in [32, 64, 256] {
             let (recurring, abrupt) = (generators(Change::Recurring, 6, length), generators(Change::Abrupt, 6, length));
             for (number, generator) in abrupt.iter().enumerate() {
-                let mut counts = [0; 4];
+                let mut counts = [0; 5];
                 for seed in 0..10 {
                     let mut add = |tasks: &[Samples], change: Change| {
                         let found = count(tasks, |task| change.concept(task) as u32, shown);
@@ -65,9 +68,9 @@ fn most_returns_are_recognised_and_few_new_tasks_are_called_known() {
                         add(&recurring.generate(seed).tasks(), Change::Recurring);
                     }
                 }
-                let [found, returns, wrong, new] = counts;
+                let [found, returns, wrong, new, went_on] = counts;
                 println!(
-                    "{length:5} {shown:4} {:22} returns {found:3}/{returns:3}  new called known {wrong:3}/{new:3}",
+                    "{length:5} {shown:4} {:22} returns {found:3}/{returns:3}  new called known {wrong:3}/{new:3}, no change seen {went_on:3}",
                     generator.name()
                 );
                 if shown == 64 {
@@ -83,7 +86,7 @@ fn most_returns_are_recognised_and_few_new_tasks_are_called_known() {
     let share = |part: u32, of: u32| f64::from(part) / f64::from(of);
     println!("all {total:?}, without agrawal and hyperplane {seen:?}");
     assert!(share(total[0], total[1]) >= 0.9, "{total:?}");
-    assert!(share(seen[0], seen[1]) >= 0.95 && share(seen[2], seen[3]) <= 0.05, "{seen:?}");
+    assert!(share(seen[0], seen[1]) >= 0.95 && share(seen[2] + seen[4], seen[3]) <= 0.05, "{seen:?}");
     assert!(share(total[2], total[3]) <= 0.2, "{total:?}");
 }
 
