@@ -1,27 +1,32 @@
 //! Placing a boundary: which rows belong to the old task, and whether what follows is new or was seen before.
 
 use crate::Operator;
-use lightcl_boundary::{Recognised, TASK_COLUMN};
-use lightcl_core::{BoundaryEvent, Error, Evidence, MergedTasks, Output, Result};
+use crate::progress::Undecided;
+use lightcl_boundary::{Recognised, Regimes, TASK_COLUMN};
+use lightcl_core::{BoundaryEvent, Error, Evidence, MergedTasks, Output, Result, Samples};
 
 impl Operator {
-    /// Ends the current task before sample `at`; there the next one begins, or one seen before returns.
+    /// Ends the current task before sample `at`. What follows is decided here when the stream names it, else as soon as
+    /// enough rows of it wait.
     pub(crate) fn place_boundary(
         &mut self,
         at: u64,
         detected_at: u64,
-        mut evidence: Vec<Evidence>,
+        evidence: Vec<Evidence>,
         outputs: &mut Vec<Output>,
     ) -> Result<()> {
         // Where the stream itself names another task it does so at this very row, whatever others estimate.
         let named = evidence.iter().any(|evidence| evidence.detector == TASK_COLUMN);
         let at = if named { detected_at } else { at };
         let undone = self.undo_windows_back_to(at)?;
+        let split = self.progress.pending.meta.partition_point(|meta| meta.index < at);
+        let Some(first) = self.progress.pending.meta.get(split).cloned() else { return Ok(()) };
+        if split > 0 && self.progress.undecided.is_some() {
+            self.decide(split, outputs)?;
+        }
         let progress = &mut self.progress;
-        let split = progress.pending.meta.partition_point(|meta| meta.index < at);
-        let Some(first) = progress.pending.meta.get(split).cloned() else { return Ok(()) };
         let name = first.task_key.as_deref();
-        if split == 0 && progress.task().visit.rows == 0
+        if split == 0 && (progress.undecided.is_some() || progress.task().visit.rows == 0)
             || named && name.is_some_and(|name| progress.task().has_key(name))
         {
             // Nothing ends here: nothing was before it, or the new name is one of a task that was merged into this one.
@@ -33,10 +38,35 @@ impl Operator {
         self.learn(closing, outputs)?;
         let closed = self.progress.task().id;
         for rows in self.ring.clear() {
-            self.regimes.learn(closed, &rows);
+            self.learn_signature(closed, &rows);
         }
+        let rolled_back = undone.saturating_sub(split) as u64;
+        self.progress.undecided = Some(Undecided { detected_at, rolled_back, evidence });
+        if named || !self.config.regimes.recognise {
+            self.decide(self.progress.pending.len(), outputs)?;
+        }
+        Ok(())
+    }
 
-        let known = if named { self.task_named(name) } else { self.task_like_what_waits(name) };
+    /// Decides an open boundary once a batch of rows after it waits: fewer say little.
+    pub(crate) fn decide_when_enough_wait(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
+        if self.progress.pending.len() >= self.config.batch_samples {
+            self.decide(self.progress.pending.len(), outputs)?;
+        }
+        Ok(())
+    }
+
+    /// Decides an open boundary by the first `rows` rows that wait: a new task begins, or one seen before returns.
+    pub(crate) fn decide(&mut self, rows: usize, outputs: &mut Vec<Output>) -> Result<()> {
+        let Some(Undecided { detected_at, rolled_back, mut evidence }) = self.progress.undecided.take() else {
+            return Ok(());
+        };
+        let Some(first) = self.progress.pending.meta.first().cloned() else {
+            return Err(Error::internal("a boundary without a row after it"));
+        };
+        let name = first.task_key.as_deref();
+        let named = evidence.iter().any(|evidence| evidence.detector == TASK_COLUMN);
+        let known = if named { self.task_named(name) } else { self.task_like_what_waits(rows, name) };
         let merged = match known {
             None => self.tasks_to_merge()?,
             Some(_) => None,
@@ -52,7 +82,7 @@ impl Operator {
             at: first.index,
             detected_at,
             position: first.position,
-            rolled_back: undone.saturating_sub(split) as u64,
+            rolled_back,
             evidence,
             closed_task_labels: labels.filter_map(|&class| self.encoder.class_label(class)).collect(),
             merged,
@@ -66,6 +96,22 @@ impl Operator {
         self.progress.boundaries.push(first.index, recurring);
         self.progress.visit(task);
         Ok(())
+    }
+
+    /// Shows the signature of a task rows that are learnt under it.
+    pub(crate) fn learn_signature(&mut self, task: u32, rows: &Samples) {
+        let rows = self.as_measured(rows, Regimes::WINDOW_ROWS);
+        self.regimes.learn(task, &rows);
+    }
+
+    /// The first rows on the scale that they came in: running standardisation moves while a stream is young, and a task
+    /// that returns must look as it did. Not of wide samples, whose signature adds numbers of different scales.
+    fn as_measured(&self, rows: &Samples, most: usize) -> Samples {
+        let mut rows = rows.slice(0, rows.len().min(most));
+        if rows.width() <= Regimes::MOST_WIDTH {
+            self.encoder.undo_standardization(&mut rows);
+        }
+        rows
     }
 
     /// Undoes learnt windows, newest first, until sample `at` is among the rows that wait. Gives the rows undone.
@@ -97,8 +143,9 @@ impl Operator {
     }
 
     /// The held task that the rows that wait look like. Where the stream names its tasks, one of another name is not taken.
-    fn task_like_what_waits(&self, name: Option<&str>) -> Option<Recognised> {
-        let known = self.regimes.recognise(self.progress.task().id, &self.progress.pending)?;
+    fn task_like_what_waits(&self, rows: usize, name: Option<&str>) -> Option<Recognised> {
+        let rows = self.as_measured(&self.progress.pending, rows);
+        let known = self.regimes.recognise(self.progress.task().id, &rows)?;
         let task = &self.progress.tasks[self.progress.place_of(known.task)?];
         task.may_be_called(name).then_some(known)
     }

@@ -10,7 +10,7 @@ use lightcl_core::{Error, Learner, Result, Stateful, state};
 use serde::{Deserialize, Serialize};
 
 const TAG: &str = "operator";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Saved {

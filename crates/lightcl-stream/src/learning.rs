@@ -40,10 +40,10 @@ impl Operator {
             };
             let learner = self.learner.as_deref().ok_or_else(no_learner)?;
             for settled in self.ring.push(rows.clone(), learner, self.encoder.class_count(), before)? {
-                self.regimes.learn(task, &settled);
+                self.learn_signature(task, &settled);
             }
         } else {
-            self.regimes.learn(task, &rows);
+            self.learn_signature(task, &rows);
         }
         self.progress.task_mut().take_in(&rows.labels, &rows.meta);
         let learner = self.learner.as_mut().ok_or_else(no_learner)?;

@@ -131,6 +131,7 @@ impl Operator {
             let waiting = progress.pending.len() - progress.scored;
             if waiting == self.config.batch_samples || progress.pending.len() == self.config.window_samples {
                 self.score_waiting(&mut outputs)?;
+                self.decide_when_enough_wait(&mut outputs)?;
                 self.learn_full_windows(&mut outputs)?;
             }
         }
@@ -148,6 +149,7 @@ impl Operator {
             return Ok(outputs);
         }
         self.score_waiting(&mut outputs)?;
+        self.decide(self.progress.pending.len(), &mut outputs)?;
         self.learn_full_windows(&mut outputs)?;
         let rest = std::mem::take(&mut self.progress.pending);
         self.progress.pending = Samples::empty(&rest.shape);

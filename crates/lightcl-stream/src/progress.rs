@@ -3,7 +3,7 @@
 use crate::evaluation::Accuracies;
 use crate::ring::Before;
 use crate::task::{Task, Visit};
-use lightcl_core::{LearnReport, Positions, RejectReason, Rejected, Samples};
+use lightcl_core::{Evidence, LearnReport, Positions, RejectReason, Rejected, Samples};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -33,6 +33,14 @@ impl Boundaries {
     }
 }
 
+/// A boundary after which it is not yet known whether a new task begins or which one returns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Undecided {
+    pub detected_at: u64,
+    pub rolled_back: u64,
+    pub evidence: Vec<Evidence>,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
     pub positions: Positions,
@@ -52,6 +60,8 @@ pub(crate) struct Progress {
     pub tasks: Vec<Task>,
     /// Place in `tasks` of the one that is being learnt.
     pub current: usize,
+    /// The current task is closed; what follows it is decided when enough rows of that wait.
+    pub undecided: Option<Undecided>,
     pub next_task_id: u32,
     pub merged_tasks: u64,
     /// Rows of the open window, of which the first `scored` were scored and shown to the detector.
@@ -82,6 +92,7 @@ impl Progress {
             boundaries: Boundaries::default(),
             tasks: vec![Task::new(0)],
             current: 0,
+            undecided: None,
             next_task_id: 1,
             merged_tasks: 0,
             pending: Samples::default(),
@@ -101,6 +112,7 @@ impl Progress {
             && self.tasks.last().is_some_and(|last| last.id < self.next_task_id)
             && self.boundaries.is_sound()
             && self.scored <= self.pending.len()
+            && (self.undecided.is_none() || !self.pending.is_empty())
             && is_whole(&self.pending)
             && is_whole(&self.recent)
     }

@@ -4,10 +4,12 @@
 mod support;
 
 use arrow_array::RecordBatch;
-use lightcl_boundary::{AnyOf, TaskColumnDetector};
+use lightcl_boundary::{AnyOf, AutoConfig, AutoDetector, TaskColumnDetector};
 use lightcl_core::*;
+use lightcl_stream::encode::{Encoder, EncoderConfig};
 use lightcl_stream::{Operator, OperatorConfig, RegimesConfig};
 use lightcl_testkit::SoftmaxRegression;
+use lightcl_testkit::streams::{Change, Generator, RandomRbf};
 use std::collections::BTreeSet;
 use support::*;
 
@@ -251,4 +253,66 @@ fn a_restart_at_any_boundary_changes_nothing() {
         assert_eq!(outputs, expected);
         assert_eq!(current.save().unwrap(), straight.save().unwrap());
     }
+}
+
+#[test]
+fn a_boundary_noticed_with_one_row_waits_for_a_batch_before_it_is_decided() {
+    // The boundary fires at its own first row; a batch is 8 rows.
+    let batch = letters("ABA", 101);
+    let mut straight = operator(config(), &batch, at_once());
+    let expected = run_in_pieces(&mut straight, &batch, &[64]);
+    assert_eq!(found(&expected), vec![(1, false), (0, true)]);
+    let message = &boundaries(&expected)[1].evidence[1].message;
+    assert!(message.contains("the first 11 samples"), "{message}");
+    // Until the event, predictions keep the number of the task that was left.
+    let mut task = 0;
+    for output in &expected {
+        match output {
+            Output::Boundary(event) => task = event.task,
+            Output::Prediction(prediction) => assert_eq!(prediction.task, task),
+            _ => {}
+        }
+    }
+    // A restart anywhere in between changes nothing, nor does another cut.
+    for piece in [1, 3, 10] {
+        let (mut current, mut outputs, mut undecided) = (operator(config(), &batch, at_once()), Vec::new(), 0);
+        for start in (0..batch.num_rows()).step_by(piece) {
+            let end = batch.num_rows().min(start + piece);
+            outputs.extend(current.push(&positioned(&batch, start, end)).unwrap());
+            let state = current.save().unwrap();
+            current = operator(config(), &batch, at_once());
+            current.restore(&state).unwrap();
+            undecided += usize::from((101..112).contains(&end) && boundaries(&outputs).is_empty());
+        }
+        outputs.extend(current.finish().unwrap());
+        assert!(undecided > 0);
+        assert_eq!(outputs, expected);
+        assert_eq!(current.save().unwrap(), straight.save().unwrap());
+    }
+    // The input ends before a batch waits: what there is decides.
+    let batch = letters("AB", 101).slice(0, 106);
+    let outputs = run_in_pieces(&mut operator(config(), &batch, at_once()), &batch, &[64]);
+    assert_eq!(found(&outputs), vec![(1, false)]);
+}
+
+#[test]
+fn two_regimes_that_alternate_are_two_tasks_although_standardisation_moves() {
+    let mut two = 0;
+    for seed in 0..5 {
+        let stream = RandomRbf { rows: vec![2000; 6], change: Change::Recurring, ..RandomRbf::default() };
+        let batch = stream.generate(seed).to_column_batch();
+        let columns: Vec<String> = (0..10).map(|column| format!("x{column}")).collect();
+        let names = columns.iter().map(String::as_str);
+        let config = EncoderConfig { standardize: true, ..EncoderConfig::new(names, "label") };
+        let encoder = Encoder::new(config, &batch.schema()).unwrap();
+        let detector = AutoDetector::new(AutoConfig::default()).unwrap();
+        let make = Box::new(|shape: &[usize]| Ok(Box::new(SoftmaxRegression::new(shape, 0.1)) as Box<dyn Learner>));
+        let config = OperatorConfig { window_samples: 32, ..OperatorConfig::new("test") };
+        let mut operator = Operator::new(config, encoder, Box::new(detector), make).unwrap();
+        run_in_pieces(&mut operator, &batch, &[500]);
+        let summary = operator.summary().unwrap();
+        println!("{} tasks, boundaries {:?}", summary.tasks, summary.boundaries);
+        two += u32::from(summary.tasks == 2);
+    }
+    assert!(two >= 4, "{two} of 5");
 }

@@ -1,26 +1,26 @@
 //! Regimes: what the rows of each task look like, so that one seen before is recognised when it returns.
 
 mod moments;
+mod signature;
 
-use lightcl_core::{ClassId, Error, Evidence, Result, Samples, Stateful, state};
-use moments::Moments;
+use lightcl_core::{Error, Evidence, Result, Samples, Stateful, state};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use signature::{Distance, SKETCH, Signature, blocks};
+use std::collections::BTreeMap;
 
 /// The name in the evidence.
 const NAME: &str = "regimes";
 const TAG: &str = "boundary.regimes";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
-/// A sample is sketched to at most so many numbers (count sketch), so that a task's statistics are small whatever the
-/// width of a sample.
-const SKETCH: usize = 32;
-/// Fewer rows of classes seen twice say too little.
-const LEAST_ROWS: u64 = 4;
-/// The squared distance of two means, in units of what sampling alone would give, is 1 within one regime.
-const MOST_DISTANCE: f64 = 4.0;
-/// Most that one number adds to a distance, so that a constant that moved a little does not decide alone.
-const MOST_TERM: f64 = 100.0;
+/// Rows are a task's when they are at most so many times as far from it as its own blocks had been, ..
+const USUAL: f64 = 1.25;
+/// .. and in any case when they are no further than so many times what sampling gives, where the task knows how far its
+/// own blocks had been and where it does not.
+const CHANCE: f64 = 0.5;
+const CHANCE_WITHOUT_PAST: f64 = 3.0;
+/// Rows of one window that are looked at.
+const WINDOW_ROWS: usize = 64;
 /// Most tasks that may be held: the accuracy matrix has the square of it.
 const MOST_TASKS: usize = 1000;
 
@@ -65,17 +65,14 @@ pub struct Recognised {
 
 /// A signature of every task that is held: its class set, and mean and variance of a sketch of the features for each class.
 ///
-/// Rows belong to a known task when every class that comes twice among them is one of the task's, when their means lie
-/// within what sampling explains, and when they do so better than under the task that was left.
+/// Rows belong to a known task when every class that comes twice among them is one of the task's, when they are about as
+/// near to its class means as its own rows used to be, and nearer than to those of the task that was left.
 #[derive(Debug, Clone)]
 pub struct Regimes {
     config: RegimesConfig,
     seed: u64,
     tasks: BTreeMap<u32, Signature>,
 }
-
-/// The statistics of each class of a task.
-type Signature = BTreeMap<ClassId, Moments>;
 
 impl Regimes {
     /// No task yet.
@@ -87,39 +84,41 @@ impl Regimes {
         Ok(Regimes { config, seed, tasks: BTreeMap::new() })
     }
 
-    /// Takes in rows that are learnt under a task.
+    /// How many of the first rows of a window count.
+    pub const WINDOW_ROWS: usize = WINDOW_ROWS;
+    /// Samples of more numbers than this are summarised by sums of several numbers, so that the numbers' scales matter.
+    pub const MOST_WIDTH: usize = SKETCH;
+
+    /// Takes in rows that are learnt under a task: the first of a window.
     pub fn learn(&mut self, task: u32, rows: &Samples) {
-        let seed = self.seed;
-        add_rows(self.tasks.entry(task).or_default(), rows, seed);
+        let rows = rows.slice(0, rows.len().min(WINDOW_ROWS));
+        self.tasks.entry(task).or_default().learn(&rows, self.seed);
     }
 
-    /// The known task, other than `current`, that rows after a boundary belong to; none when they are new.
+    /// The known task that rows after a boundary belong to; none when they are new. It is `current` itself where nothing in
+    /// the rows bears the boundary out: a second task of the same rows would be none.
     pub fn recognise(&self, current: u32, rows: &Samples) -> Option<Recognised> {
         if !self.config.recognise {
             return None;
         }
-        let mut seen = Signature::new();
-        add_rows(&mut seen, rows, self.seed);
-        seen.retain(|_, moments| moments.rows >= 2);
-        let count: u64 = seen.values().map(|moments| moments.rows).sum();
-        if count < LEAST_ROWS {
-            return None;
-        }
-        let left = self.tasks.get(&current).and_then(|signature| distance(signature, &seen));
-        let fits = |signature| {
-            let away = distance(signature, &seen)?;
-            (away <= MOST_DISTANCE && left.is_none_or(|left| away < left)).then_some(away)
-        };
-        let (task, away) = self
+        let seen = blocks(rows, self.seed);
+        let left = self.tasks.get(&current).and_then(|signature| signature.distance(&seen));
+        let (task, found, most) = self
             .tasks
             .iter()
-            .filter(|&(&task, _)| task != current)
-            .filter_map(|(&task, signature)| Some((task, fits(signature)?)))
-            .min_by(|left, right| left.1.total_cmp(&right.1))?;
-        let left = left.map_or_else(|| "of other classes".to_owned(), |left| format!("{left:.2} away"));
+            .filter_map(|(&task, signature)| {
+                let found = signature.distance(&seen)?;
+                let most = most(signature, &found);
+                let fits = found.away <= most && (task == current || left.is_none_or(|left| found.away < left.away));
+                fits.then_some((task, found, most))
+            })
+            .min_by(|left, right| left.1.away.total_cmp(&right.1.away))?;
+        let left = left.map_or_else(|| "of other classes".to_owned(), |left| format!("{:.3} away", left.away));
         let message = format!(
-            "the first {count} samples fit task {task}: their means are {away:.2} sampling errors squared away (at most \
-             {MOST_DISTANCE}), those of task {current} are {left}"
+            "the first {} samples fit task {task}: their class means are {:.3} variances away (at most {most:.3}), those \
+             of task {current} are {left}",
+            rows.len(),
+            found.away
         );
         Some(Recognised { task, evidence: Evidence::new(NAME, message) })
     }
@@ -134,7 +133,7 @@ impl Regimes {
             .tasks
             .iter()
             .filter(|&(&task, _)| task != goes)
-            .map(|(&task, other)| (task, unlikeness(signature, other)))
+            .map(|(&task, other)| (task, signature.unlikeness(other)))
             .min_by(|left, right| left.1.total_cmp(&right.1))?;
         Some((goes, stays.0))
     }
@@ -142,16 +141,22 @@ impl Regimes {
     /// Puts one task's statistics into another's.
     pub fn merge(&mut self, goes: u32, stays: u32) {
         if let Some(signature) = self.tasks.remove(&goes) {
-            let into = self.tasks.entry(stays).or_default();
-            for (class, moments) in signature {
-                into.entry(class).or_default().join(&moments);
-            }
+            self.tasks.entry(stays).or_default().join(signature);
         }
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
-        self.tasks.values().flat_map(BTreeMap::values).map(|moments| moments.bytes() + 4).sum()
+        self.tasks.values().map(Signature::bytes).sum()
+    }
+}
+
+/// How far rows of a task may be from it.
+fn most(signature: &Signature, found: &Distance) -> f64 {
+    let chance = found.sampling / (found.blocks as f64).sqrt();
+    match signature.usual(found.blocks) {
+        Some(usual) => (USUAL * usual).max(CHANCE * chance),
+        None => CHANCE_WITHOUT_PAST * chance,
     }
 }
 
@@ -162,7 +167,7 @@ impl Stateful for Regimes {
 
     fn restore(&mut self, bytes: &[u8]) -> Result<()> {
         let tasks: BTreeMap<u32, Signature> = state::decode(TAG, VERSION, bytes)?;
-        if !tasks.values().flat_map(BTreeMap::values).all(Moments::is_sound) {
+        if !tasks.values().all(Signature::is_sound) {
             return Err(Error::user("the saved signatures of tasks are damaged"));
         }
         self.tasks = tasks;
@@ -170,76 +175,10 @@ impl Stateful for Regimes {
     }
 }
 
-fn add_rows(signature: &mut Signature, rows: &Samples, seed: u64) {
-    let width = rows.width();
-    let places: Vec<(usize, f64)> = (0..width).map(|place| slot(place, width, seed)).collect();
-    let mut sketch = vec![0.0; width.min(SKETCH)];
-    for (row, &label) in rows.labels.iter().enumerate() {
-        sketch.fill(0.0);
-        for (&value, &(slot, sign)) in rows.row(row).iter().zip(&places) {
-            sketch[slot] += sign * f64::from(value);
-        }
-        if sketch.iter().all(|value| value.abs() < 1e30) {
-            signature.entry(label).or_default().add(&sketch);
-        }
-    }
-}
-
-/// Where a number of a sample goes in its sketch, and with which sign.
-fn slot(place: usize, width: usize, seed: u64) -> (usize, f64) {
-    if width <= SKETCH {
-        return (place, 1.0);
-    }
-    // SplitMix64's finaliser (Steele, Lea and Flood 2014).
-    let mut z = (seed ^ place as u64).wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^= z >> 31;
-    ((z % SKETCH as u64) as usize, if z >> 63 == 0 { 1.0 } else { -1.0 })
-}
-
-/// How far means of rows are from a task's, in squared sampling errors, over all classes of the rows; none when the task
-/// lacks one of them.
-fn distance(task: &Signature, seen: &Signature) -> Option<f64> {
-    let (mut sum, mut rows) = (0.0, 0.0);
-    for (class, new) in seen {
-        let known = task.get(class)?;
-        let (n, m) = (new.rows as f64, known.rows as f64);
-        let terms = new.mean.iter().zip(&known.mean).enumerate().map(|(place, (new_mean, mean))| {
-            let variance = if known.rows >= 2 { known.variance(place) } else { new.variance(place) };
-            term(new_mean - mean, variance * (1.0 / n + 1.0 / m))
-        });
-        sum += n * terms.sum::<f64>() / new.mean.len().max(1) as f64;
-        rows += n;
-    }
-    (rows > 0.0).then(|| sum / rows)
-}
-
-fn term(difference: f64, variance: f64) -> f64 {
-    let square = difference * difference;
-    if square == 0.0 { 0.0 } else { (square / variance).min(MOST_TERM) }
-}
-
-/// How unlike two tasks are: the share of classes that only one of them has, and how far their means are apart.
-fn unlikeness(left: &Signature, right: &Signature) -> f64 {
-    let classes: BTreeSet<_> = left.keys().chain(right.keys()).collect();
-    let shared = classes.iter().filter(|class| left.contains_key(class) && right.contains_key(class)).count();
-    let of_all = |signature: &Signature| {
-        signature.values().fold(Moments::default(), |mut all, moments| {
-            all.join(moments);
-            all
-        })
-    };
-    let (left, right) = (of_all(left), of_all(right));
-    let terms = left.mean.iter().zip(&right.mean).enumerate();
-    let apart = terms.map(|(place, (a, b))| term(a - b, left.variance(place) + right.variance(place))).sum::<f64>()
-        / left.mean.len().max(1) as f64;
-    1.0 - shared as f64 / classes.len().max(1) as f64 + apart / (1.0 + apart)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lightcl_core::ClassId;
 
     /// Rows of two classes whose first feature lies around `centre`.
     fn rows(centre: f32, classes: [ClassId; 2], count: u32) -> Samples {
@@ -264,7 +203,7 @@ mod tests {
         assert_eq!(found(0, &rows(9.2, [2, 3], 24)), Some(4));
         assert_eq!(found(4, &rows(5.0, [0, 1], 24)), None, "other inputs");
         assert_eq!(found(4, &rows(0.0, [0, 5], 24)), None, "a class that no task has");
-        assert_eq!(found(0, &rows(0.0, [0, 1], 24)), None, "the task that was left");
+        assert_eq!(found(0, &rows(0.0, [0, 1], 24)), Some(0), "nothing changed");
         assert_eq!(found(4, &rows(0.0, [0, 1], 3)), None, "too few rows");
     }
 
@@ -312,7 +251,7 @@ mod tests {
         let mut regimes = Regimes::new(RegimesConfig::default(), 7).unwrap();
         let wide: Vec<_> = (0..40).map(|i| (vec![i as f32 * 0.1; 3000], i % 2)).collect();
         regimes.learn(0, &Samples::from_rows(&[3000], &wide));
-        assert!(regimes.bytes() < 2_000, "{}", regimes.bytes());
+        assert!(regimes.bytes() < 4_000, "{}", regimes.bytes());
         let config = RegimesConfig { most_tasks: 1, ..RegimesConfig::default() };
         assert!(Regimes::new(config, 0).is_err());
     }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// From so many rows on old ones are forgotten: the statistics follow slow drift, as those of about so many last rows.
+const HORIZON: u64 = 4096;
+
 /// Mean and sum of squared deviations of each number of some vectors, kept up to date by Welford's update (1962); two are
 /// joined by the formula of Chan, Golub and LeVeque (1979).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +48,16 @@ impl Moments {
             *squares += other_squares + difference * difference * own * added / all;
         }
         self.rows = self.rows.saturating_add(other.rows);
+        self.forget();
+    }
+
+    /// Weighs all rows down to the horizon.
+    fn forget(&mut self) {
+        if self.rows > HORIZON {
+            let share = (HORIZON - 1) as f64 / (self.rows - 1) as f64;
+            self.squares.iter_mut().for_each(|squares| *squares *= share);
+            self.rows = HORIZON;
+        }
     }
 
     /// The unbiased variance of one number; 0 with fewer than two rows.

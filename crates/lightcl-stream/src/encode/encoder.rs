@@ -74,6 +74,16 @@ impl Encoder {
         encoder
     }
 
+    /// Puts rows back on the scale that they had before standardisation, by the figures that stand now.
+    pub(crate) fn undo_standardization(&self, rows: &mut Samples) {
+        let width = rows.width();
+        if self.config.standardize && width > 0 {
+            for row in rows.features.chunks_exact_mut(width) {
+                self.learnt.standardizer.undo(row, &self.ranges);
+            }
+        }
+    }
+
     /// Looks the columns up in `schema`, keeping what was learnt. Columns other than features may be absent: rows can
     /// then be scored, not learnt from.
     ///

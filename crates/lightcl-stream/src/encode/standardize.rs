@@ -45,6 +45,15 @@ impl Standardizer {
         }
     }
 
+    /// Undoes the standardisation of a row by the figures that stand now: for a row that was standardised not long ago.
+    pub fn undo(&self, row: &mut [f32], ranges: &[Range<usize>]) {
+        let figures = self.mean.iter().zip(self.deviations());
+        for (index, (mean, deviation)) in positions(ranges).zip(figures) {
+            row[index] =
+                (mean + f64::from(row[index]) * deviation).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+        }
+    }
+
     /// Standard deviations.
     pub fn deviations(&self) -> Vec<f64> {
         let count = self.count.max(1) as f64;
@@ -97,6 +106,8 @@ mod tests {
         let mut again = rows[3];
         standardizer.apply(&mut again, &[0..2]);
         assert!((again[0] - 1.725).abs() < 0.01);
+        standardizer.undo(&mut again, &[0..2]);
+        assert!((again[0] - 100.0).abs() < 1e-3 && again[1] == 7.0, "{again:?}");
     }
 
     #[test]
