@@ -18,7 +18,7 @@ pub(crate) const TASK: &str = "task";
 /// Of so many rows of each task one is kept to measure accuracy with.
 const HELD_OUT_EVERY: usize = 10;
 /// Streams with fewer rows hold none out.
-const LEAST_ROWS_TO_HOLD_OUT: usize = 5000;
+const LEAST_ROWS_TO_HOLD_OUT: usize = 1600;
 
 /// How much is known of the change points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
