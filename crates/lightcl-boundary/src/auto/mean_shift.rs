@@ -14,7 +14,7 @@ const LONGEST: usize = SCALES[SCALES.len() - 1];
 const LEAST_REFERENCE: u64 = 4;
 /// A median statistic of the shortest window that is so many times what independent rows give means that rows depend on
 /// each other.
-const DEPENDENT_FROM: f64 = 2.0;
+const DEPENDENT_FROM: f64 = 1.9;
 
 /// Hotelling's statistic of the mean of the last 16, 32, .. 1,024 rows against the mean of all rows before them
 /// (Hotelling 1931), each judged against chance and against its own past.

@@ -49,9 +49,9 @@ const SETTLED_LOOKS: u32 = 4;
 const LIFT: f64 = 1.5;
 const LIFT_HALVES_IN_BLOCKS: f64 = 1024.0;
 
-/// Sums that cost most are taken from every block of a task's start, then from one of four, then of eight.
+/// Sums that cost most are taken from every block of a task's start, then from one of two, then of eight.
 fn is_sampled(block: u64) -> bool {
-    block < 64 || block.is_multiple_of(if block < 256 { 4 } else { 8 })
+    block < 32 || block.is_multiple_of(if block < 128 { 2 } else { 8 })
 }
 
 /// Settings of [`AutoDetector`].
