@@ -66,7 +66,7 @@ pub use error::{ErrorConfig, ErrorDetector};
 pub use every::{EveryConfig, EveryDetector};
 pub use never::NeverDetector;
 pub use new_classes::{NewClassesConfig, NewClassesDetector};
-pub use regimes::{Recognised, Regimes, RegimesConfig};
+pub use regimes::{NAME as REGIMES, Recognised, Regimes, RegimesConfig};
 pub use registry::{DetectorConfigs, build, names};
 pub use scalar::{Adwin, AdwinConfig};
 pub use signal::{Direction, Signal, SignalConfig, SignalDetector};

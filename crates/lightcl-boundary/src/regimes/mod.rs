@@ -9,7 +9,7 @@ use signature::{Distance, SKETCH, Signature, blocks};
 use std::collections::BTreeMap;
 
 /// The name in the evidence.
-const NAME: &str = "regimes";
+pub const NAME: &str = "regimes";
 const TAG: &str = "boundary.regimes";
 const VERSION: u16 = 2;
 

@@ -74,14 +74,15 @@ fn positions(ranges: &[Range<usize>]) -> impl Iterator<Item = usize> + '_ {
     ranges.iter().flat_map(Clone::clone)
 }
 
+/// Standardised numbers are cut off so many standard deviations from the mean. When a number that hardly varied begins
+/// to, its first rows lie hundreds of deviations away, and a few steps on them would leave weights that no later step
+/// could bring back.
+const MOST_DEVIATIONS: f64 = 10.0;
+
 fn scaled(value: f64, mean: f64, squares: f64, count: f64) -> f32 {
     let deviation = (squares / count).sqrt();
-    // A number that never varied says nothing. A held-out number may lie anywhere, so the result is kept in range.
-    if deviation > 0.0 {
-        ((value - mean) / deviation).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
-    } else {
-        0.0
-    }
+    // A number that never varied says nothing.
+    if deviation > 0.0 { ((value - mean) / deviation).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS) as f32 } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -108,6 +109,19 @@ mod tests {
         assert!((again[0] - 1.725).abs() < 0.01);
         standardizer.undo(&mut again, &[0..2]);
         assert!((again[0] - 100.0).abs() < 1e-3 && again[1] == 7.0, "{again:?}");
+    }
+
+    #[test]
+    fn a_number_that_hardly_varied_and_begins_to_is_cut_off_at_ten_deviations() {
+        let mut standardizer = Standardizer::default();
+        for row in 0..20_000 {
+            let mut numbers = [if row < 19_000 { 0.5 } else { 0.5 + (row % 3) as f32 }];
+            standardizer.learn(&mut numbers, &[0..1]);
+            assert!(numbers[0].abs() <= 10.0, "{row}: {numbers:?}");
+        }
+        let mut far = [1e30];
+        standardizer.apply(&mut far, &[0..1]);
+        assert_eq!(far, [10.0]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::config::{Overrides, Pipeline, difference};
 use crate::driver::{Finished, Progress, Run};
 use crate::sink::{FolderOptions, FolderSink, SUMMARY, latest_checkpoint, write_file};
 use indicatif::{ProgressBar, ProgressStyle};
+use lightcl_boundary::REGIMES;
 use lightcl_core::{Error, Output, Result};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -126,7 +127,15 @@ impl Shown {
         }
         for output in outputs {
             if let Output::Boundary(event) = output {
-                let why: Vec<_> = event.evidence.iter().map(|e| format!("{}: {}", e.detector, e.message)).collect();
+                // The first decided; what every signal said is in the event. Recognition comes last.
+                let last = event.evidence.last().filter(|last| last.detector == REGIMES && event.evidence.len() > 1);
+                let why: Vec<_> = event
+                    .evidence
+                    .first()
+                    .into_iter()
+                    .chain(last)
+                    .map(|evidence| format!("{}: {}", evidence.detector, evidence.message))
+                    .collect();
                 let what = match event.recurring {
                     true => format!("returns to task {}", event.task),
                     false => format!("task {} begins", event.task),

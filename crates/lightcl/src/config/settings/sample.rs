@@ -29,7 +29,8 @@ pub struct Sample {
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub id: Option<String>,
-    /// Whether features are standardised by their running mean and variance, which no later row has entered.
+    /// Whether features are standardised by their running mean and variance, which no later row has entered; beyond 10
+    /// deviations they are cut off.
     #[serde(default)]
     pub standardize: bool,
     /// Most classes there may be; rows of one class more go to the dead letters.
