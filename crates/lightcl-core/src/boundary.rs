@@ -22,7 +22,7 @@ pub struct Observation<'a> {
     pub task_key: Option<&'a str>,
     /// Event time in microseconds since 1970-01-01 UTC, when a column gives one.
     pub event_time: Option<i64>,
-    /// The encoded features of the sample.
+    /// The encoded features of the sample, on the scale that they have before running standardisation.
     pub features: &'a [f32],
     /// Outputs of the frozen prefix for the sample; empty unless the detector asked for them
     /// ([`BoundaryDetector::needs`]) and the prefix is frozen.

@@ -196,6 +196,9 @@ impl Operator {
                 outputs.push(Output::Prediction(self.prediction(&rows, row, score)));
             }
         }
+        // On the scale they came in: after a change running standardisation goes on moving all that follows.
+        let mut measured = rows.clone();
+        self.encoder.undo_standardization(&mut measured);
         let activations = self.activations(&rows)?;
         let activation_width = activations.len() / rows.len();
         let pattern_loss = self.progress.pattern_loss;
@@ -210,7 +213,7 @@ impl Operator {
                 entropy: score.entropy,
                 task_key: meta.task_key.as_deref(),
                 event_time: meta.event_time,
-                features: rows.row(row),
+                features: measured.row(row),
                 activations: &activations[row * activation_width..(row + 1) * activation_width],
                 pattern_loss,
             });
