@@ -60,9 +60,9 @@ pub mod signal;
 mod task_column;
 
 pub use any::AnyOf;
-pub use auto::{AutoConfig, AutoDetector, Signal as AutoSignal};
+pub use auto::{AutoConfig, AutoDetector, AutoSignal};
 pub use calendar::{Alternate, CalendarConfig, CalendarDetector, CalendarPeriod, DayOfWeek};
-pub use error::{ErrorConfig, ErrorDetector};
+pub use error::ErrorConfig;
 pub use every::{EveryConfig, EveryDetector};
 pub use never::NeverDetector;
 pub use new_classes::{NewClassesConfig, NewClassesDetector};

@@ -6,8 +6,8 @@ use crate::scalar::{
 };
 use crate::signal::{ScalarSettings, SignalConfig, SignalDetector};
 use crate::{
-    AnyOf, AutoConfig, AutoDetector, AutoSignal, CalendarConfig, CalendarDetector, ErrorConfig, ErrorDetector,
-    EveryConfig, EveryDetector, NeverDetector, NewClassesConfig, NewClassesDetector, TaskColumnDetector,
+    AnyOf, AutoConfig, AutoDetector, AutoSignal, CalendarConfig, CalendarDetector, ErrorConfig, EveryConfig,
+    EveryDetector, NeverDetector, NewClassesConfig, NewClassesDetector, TaskColumnDetector,
 };
 use lightcl_core::{BoundaryDetector, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ const REGISTRY: &[Entry] = &[
     Entry {
         name: "error",
         description: "the prequential error rises (ADWIN)",
-        make: |configs| Ok(Box::new(ErrorDetector::new(configs.error.clone())?)),
+        make: |configs| Ok(Box::new(configs.error.detector()?)),
     },
     Entry {
         name: "input",

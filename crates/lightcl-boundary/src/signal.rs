@@ -55,6 +55,7 @@ struct Watched {
     direction: Direction,
     min_task_samples: u64,
     history_samples: usize,
+    minimum_change: f64,
 }
 
 /// What is known of the task, beside the detector's state.
@@ -84,19 +85,25 @@ impl SignalDetector {
     /// # Errors
     /// When a setting is out of range, or the detector cannot watch that signal or find changes in that direction.
     pub fn new<C: ScalarSettings>(config: &SignalConfig<C>) -> Result<Self> {
-        config.validate()?;
+        Self::named(C::NAME, config)
+    }
+
+    /// The same under another name in the registry.
+    pub(crate) fn named<C: ScalarSettings>(name: &'static str, config: &SignalConfig<C>) -> Result<Self> {
+        config.validate(name)?;
         let watched = Watched {
             signal: config.signal,
             direction: config.direction(),
             min_task_samples: config.min_task_samples,
             history_samples: config.history_samples,
+            minimum_change: config.minimum_change,
         };
         Ok(SignalDetector {
-            name: C::NAME,
-            tag: format!("boundary.signal.{}.{}", C::NAME, config.signal.name()),
+            name,
+            tag: format!("boundary.signal.{name}.{}", config.signal.name()),
             summary: config.detector.summary(),
             watched,
-            scalar: config.detector.detector().map_err(|error| error.with("detector", C::NAME))?,
+            scalar: config.detector.detector().map_err(|error| error.with("detector", name))?,
             watch: Watch::default(),
         })
     }
@@ -126,7 +133,7 @@ impl BoundaryDetector for SignalDetector {
     }
 
     fn observe(&mut self, observation: &Observation<'_>) -> Verdict {
-        let Watched { signal, direction, min_task_samples, history_samples } = self.watched;
+        let Watched { signal, direction, min_task_samples, history_samples, minimum_change } = self.watched;
         let index = observation.index;
         let first_index = *self.watch.first_index.get_or_insert(index);
         self.watch.samples = self.watch.samples.saturating_add(1);
@@ -151,7 +158,10 @@ impl BoundaryDetector for SignalDetector {
         if is_guarded {
             return Verdict::Stable;
         }
-        let Some(shift) = self.place(rises) else { return Verdict::Stable };
+        // A detector's own means may be of windows that reach over the change: the split's say how large it is.
+        let Some(shift) = self.place(rises).filter(|shift| (shift.after - shift.before).abs() >= minimum_change) else {
+            return Verdict::Stable;
+        };
         let at = within_bounds(self.watch.indices[shift.split], first_index, index);
         let message = format!(
             "{} {} from {:.3} to {:.3} over the last {} samples ({})",

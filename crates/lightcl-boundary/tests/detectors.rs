@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use lightcl_boundary::{
-    AnyOf, AutoConfig, DetectorConfigs, ErrorConfig, ErrorDetector, EveryConfig, EveryDetector, NewClassesConfig,
-    NewClassesDetector, TaskColumnDetector, build, names,
+    AnyOf, AutoConfig, DetectorConfigs, ErrorConfig, EveryConfig, EveryDetector, NewClassesConfig, NewClassesDetector,
+    SignalDetector, TaskColumnDetector, build, names,
 };
 use lightcl_core::{BoundaryDetector, Stateful, Verdict};
 use lightcl_testkit::streams::{AnotherRule, ClassIncremental, Generator, Stationary, SyntheticStream};
@@ -21,8 +21,8 @@ fn new_classes() -> NewClassesDetector {
     NewClassesDetector::new(NewClassesConfig::default()).unwrap()
 }
 
-fn error() -> ErrorDetector {
-    ErrorDetector::new(ErrorConfig::default()).unwrap()
+fn error() -> SignalDetector {
+    ErrorConfig::default().detector().unwrap()
 }
 
 /// A learner that is wrong at `low` when it knows the task, and at `high` for the first `rows` of each but the first.

@@ -146,6 +146,17 @@ fn nothing_fires_within_the_guard() {
 }
 
 #[test]
+fn a_change_below_the_least_one_is_no_boundary() {
+    let with = |minimum_change| SignalConfig { minimum_change, ..on(AdwinConfig::default(), Signal::Error) };
+    let found = |minimum_change| places(&mut SignalDetector::new(&with(minimum_change)).unwrap(), &worse(1)).len();
+    // From 0.12 to 0.5.
+    assert_eq!((found(0.0), found(0.2), found(0.6)), (1, 1, 0));
+    for wrong in [-0.1, f64::NAN, f64::INFINITY] {
+        assert!(SignalDetector::new(&with(wrong)).is_err());
+    }
+}
+
+#[test]
 fn evidence_has_the_figures_that_decided() {
     for (name, words) in [("page_hinkley", "Page-Hinkley, threshold 50"), ("ddm", "DDM, 3 standard deviations")] {
         let found = observe_stream(by_name(name).as_mut(), &worse(2));

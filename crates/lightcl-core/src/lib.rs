@@ -12,6 +12,7 @@
 mod boundary;
 mod error;
 mod learner;
+mod mix;
 mod output;
 mod position;
 mod sample;
@@ -24,6 +25,7 @@ pub mod state;
 pub use boundary::{BoundaryDetector, Evidence, Needs, Observation, Verdict};
 pub use error::{Error, ErrorKind, Result};
 pub use learner::{Embedding, LayerReport, LearnReport, Learner, Logits, PartBytes};
+pub use mix::mix;
 pub use output::{BoundaryEvent, MergedTasks, Output, Prediction, RejectReason, Rejected};
 pub use position::{Position, Positions};
 pub use sample::{ClassId, EvaluationSet, PositionedBatch, RowFault, SampleMeta, Samples};

@@ -197,8 +197,7 @@ impl Operator {
             }
         }
         // On the scale they came in: after a change running standardisation goes on moving all that follows.
-        let mut measured = rows.clone();
-        self.encoder.undo_standardization(&mut measured);
+        let measured = self.encoder.as_measured(&rows);
         let activations = self.activations(&rows)?;
         let activation_width = activations.len() / rows.len();
         let pattern_loss = self.progress.pattern_loss;

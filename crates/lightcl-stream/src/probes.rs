@@ -1,6 +1,6 @@
 //! Latent probes: a few held-out samples a task, kept as outputs of the frozen prefix, to watch stability by.
 
-use lightcl_core::{ClassId, Embedding, Learner, Result, Samples};
+use lightcl_core::{ClassId, Embedding, Learner, Result, Samples, mix};
 use serde::{Deserialize, Serialize};
 
 /// Rows a first block has; one of each block is held out. Blocks double when a task's probes are full.
@@ -249,12 +249,4 @@ impl Probes {
             }
         }
     }
-}
-
-/// SplitMix64's finaliser (Steele, Lea and Flood 2014): spreads the bits of a number.
-fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }

@@ -70,6 +70,8 @@ fn wrong_names_are_refused_with_those_that_there_are() {
         (["--streams", "sin"], "did you mean sine?"),
         (["--detectors", "eror"], "did you mean error?"),
         (["--seeds", "0"], "1..=1000"),
+        (["--detectors", "auto,auto"], "twice"),
+        (["--data", "no-such-folder"], "--data is no folder"),
     ] {
         let output = bench(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

@@ -1,26 +1,25 @@
 //! Detector `auto` and its signals one by one: `input`, `activations`, `rule`, `residual`, `class_shares`.
 
+mod config;
 mod history;
 mod mean_shift;
 mod reader;
 mod row;
 mod signal;
 mod sketch;
+mod state;
 mod symmetric;
 
 use crate::placement::{likeliest_shift, within_bounds};
 use crate::{NewClassesConfig, NewClassesDetector};
-use lightcl_core::{BoundaryDetector, Error, Evidence, Needs, Observation, Result, Stateful, Verdict, state};
-use mean_shift::{Finding, MeanShift, MeanShiftState, SCALES};
-use reader::{CLASS_SLOTS, Reader};
+pub use config::AutoConfig;
+use lightcl_core::{BoundaryDetector, Evidence, Needs, Observation, Result, Verdict};
+use mean_shift::{Finding, MeanShift};
+use reader::CLASS_SLOTS;
 use row::{Row, read_width};
-use serde::{Deserialize, Serialize};
-pub use signal::Signal;
-use sketch::{Sketch, SketchState};
-use std::collections::VecDeque;
-
-const TAG: &str = "boundary.auto";
-const VERSION: u16 = 1;
+pub use signal::AutoSignal;
+use sketch::Sketch;
+use state::AutoState;
 
 /// Rows that are looked at together.
 const BLOCK_ROWS: usize = 16;
@@ -54,46 +53,11 @@ fn is_sampled(block: u64) -> bool {
     block < 32 || block.is_multiple_of(if block < 128 { 2 } else { 8 })
 }
 
-/// Settings of [`AutoDetector`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AutoConfig {
-    /// Signals that are watched, the most trusted for placing a boundary first.
-    pub signals: Vec<Signal>,
-    /// Whether classes that the task did not have are a boundary at once ([`NewClassesDetector`]).
-    pub new_classes: bool,
-    /// No boundary within so many samples of the last one.
-    pub min_task_samples: u64,
-    /// Every threshold is divided by this: above 1 fires sooner and more often. In [0.1, 10].
-    pub sensitivity: f64,
-    /// Seed of the random features.
-    pub seed: u64,
-}
-
-impl Default for AutoConfig {
-    fn default() -> Self {
-        AutoConfig {
-            signals: vec![
-                Signal::Input,
-                Signal::Rule,
-                Signal::Calibration,
-                Signal::Residual,
-                Signal::Error,
-                Signal::ClassShares,
-            ],
-            new_classes: true,
-            min_task_samples: 100,
-            sensitivity: 1.0,
-            seed: 0,
-        }
-    }
-}
-
 /// Several signals and stated rules.
 ///
 /// 1. Every row becomes a few bounded numbers (standardised, 24 random features) and is read by a small ridge
 ///    classifier that learns beside the learner.
-/// 2. Every 16 rows each [`Signal`] is looked at: has its mean over the last 16, 32, .. 512 rows moved from what it was
+/// 2. Every 16 rows each [`AutoSignal`] is looked at: has its mean over the last 16, 32, .. 512 rows moved from what it was
 ///    in the task before them? Its **strength** is the statistic over its threshold; the threshold is the higher of what
 ///    chance and what the stream's own past give.
 /// 3. A boundary: some signal's strength is at least 2 in one look, at least 1 in two looks in a row, or at least 0.8 in
@@ -114,49 +78,6 @@ pub struct AutoDetector {
     shifts: Vec<MeanShift>,
     state: AutoState,
     scratch: Scratch,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct AutoState {
-    reader: Reader,
-    /// The last rows of the task, oldest first.
-    rows: VecDeque<Row>,
-    first_index: Option<u64>,
-    /// Rows of the task, those before the reset that belong to it included.
-    samples: u64,
-    /// Rows since the last look, and looks in the whole stream.
-    waiting: usize,
-    looks: u64,
-    /// Looks in a row with a sign, clear ones doubly.
-    over: u32,
-    /// The largest effect among those signs, and looks since.
-    peak: f64,
-    since_peak: u32,
-    /// What strengths are divided by where rows depend on each other.
-    bar: f64,
-    /// What the last look found, for the evidence.
-    findings: Vec<(Signal, Finding)>,
-    /// Where the boundary that was just reported lies.
-    reported: Option<u64>,
-}
-
-impl Default for AutoState {
-    fn default() -> Self {
-        AutoState {
-            reader: Reader::default(),
-            rows: VecDeque::new(),
-            first_index: None,
-            samples: 0,
-            waiting: 0,
-            looks: 0,
-            over: 0,
-            peak: 0.0,
-            since_peak: 0,
-            bar: 1.0,
-            findings: Vec::new(),
-            reported: None,
-        }
-    }
 }
 
 /// Buffers that hold nothing from one row to the next.
@@ -180,22 +101,12 @@ impl AutoDetector {
     ///
     /// # Errors
     /// As [`AutoDetector::new`].
-    pub fn only(signal: Signal, config: AutoConfig) -> Result<Self> {
+    pub fn only(signal: AutoSignal, config: AutoConfig) -> Result<Self> {
         Self::named(signal.name(), AutoConfig { signals: vec![signal], new_classes: false, ..config })
     }
 
     fn named(name: &'static str, config: AutoConfig) -> Result<Self> {
-        if !(0.1..=10.0).contains(&config.sensitivity) {
-            return Err(
-                Error::user("auto.sensitivity must lie between 0.1 and 10").with("sensitivity", config.sensitivity)
-            );
-        }
-        if config.signals.iter().enumerate().any(|(number, signal)| config.signals[..number].contains(signal)) {
-            return Err(Error::user("auto.signals names a signal twice"));
-        }
-        if config.signals.is_empty() && !config.new_classes {
-            return Err(Error::user("auto has nothing to watch; name a signal or set new_classes"));
-        }
+        config.validate()?;
         Ok(AutoDetector {
             name,
             classes: NewClassesDetector::new(NewClassesConfig::default())?,
@@ -241,9 +152,9 @@ impl AutoDetector {
         for (signal, shift) in self.config.signals.iter().zip(&mut self.shifts) {
             let early = match signal {
                 // Residuals of rows before a reset are of the old task's classifier.
-                Signal::Rule | Signal::Calibration => seeding || state.samples < RULE_FROM,
-                Signal::Residual => seeding || state.samples < RESIDUAL_FROM,
-                Signal::Error => seeding,
+                AutoSignal::Rule | AutoSignal::Calibration => seeding || state.samples < RULE_FROM,
+                AutoSignal::Residual => seeding || state.samples < RESIDUAL_FROM,
+                AutoSignal::Error => seeding,
                 _ => false,
             };
             block.clear();
@@ -265,10 +176,10 @@ impl AutoDetector {
         state.looks = state.looks.saturating_add(1);
         let may_fire = state.samples >= self.config.min_task_samples && state.looks >= FIRST_BLOCKS;
         let calm = state.over == 0 || !may_fire;
-        let is_input = |signal: &Signal| matches!(signal, Signal::Input | Signal::Activations);
+        let is_input = |signal: &AutoSignal| matches!(signal, AutoSignal::Input | AutoSignal::Activations);
         let dependent =
             self.config.signals.iter().zip(&self.shifts).any(|(s, shift)| is_input(s) && shift.is_dependent());
-        let residual = self.config.signals.iter().position(|&signal| signal == Signal::Residual);
+        let residual = self.config.signals.iter().position(|&signal| signal == AutoSignal::Residual);
         state.findings.clear();
         for (&signal, shift) in self.config.signals.iter().zip(&mut self.shifts) {
             if let Some(mut finding) = shift.look(calm, dependent) {
@@ -279,7 +190,7 @@ impl AutoDetector {
         // A classifier that is still getting better moves what its residuals are related to, too.
         if let Some(residual) = residual {
             let learns = |finding: &Finding| self.shifts[residual].falls(finding.scale);
-            let related = |signal: &Signal| matches!(signal, Signal::Rule | Signal::Calibration);
+            let related = |signal: &AutoSignal| matches!(signal, AutoSignal::Rule | AutoSignal::Calibration);
             for (_, finding) in state.findings.iter_mut().filter(|(s, finding)| related(s) && learns(finding)) {
                 finding.strength = 0.0;
             }
@@ -316,7 +227,7 @@ impl AutoDetector {
     }
 
     /// Index of the row at which the mean of a signal is likeliest to have moved.
-    fn place(&self, signal: Signal, scale: usize) -> Option<u64> {
+    fn place(&self, signal: AutoSignal, scale: usize) -> Option<u64> {
         let number = self.config.signals.iter().position(|&other| other == signal)?;
         let shift = &self.shifts[number];
         let direction = shift.direction(scale)?;
@@ -363,7 +274,7 @@ impl BoundaryDetector for AutoDetector {
     }
 
     fn needs(&self) -> Needs {
-        Needs { activations: self.config.signals.contains(&Signal::Activations) }
+        Needs { activations: self.config.signals.contains(&AutoSignal::Activations) }
     }
 
     fn observe(&mut self, seen: &Observation<'_>) -> Verdict {
@@ -409,55 +320,5 @@ impl BoundaryDetector for AutoDetector {
         for last in (BLOCK_ROWS..=rows).step_by(BLOCK_ROWS) {
             self.take_block(last, true);
         }
-    }
-}
-
-/// What is saved: everything but the random features, which come from their seed.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    classes: Vec<u8>,
-    sketch: SketchState,
-    activations: SketchState,
-    shifts: Vec<MeanShiftState>,
-    state: AutoState,
-}
-
-impl Stateful for AutoDetector {
-    fn save(&self) -> Result<Vec<u8>> {
-        let saved = Saved {
-            classes: self.classes.save()?,
-            sketch: self.sketch.state().clone(),
-            activations: self.activations.state().clone(),
-            shifts: self.shifts.iter().map(|shift| shift.state().clone()).collect(),
-            state: self.state.clone(),
-        };
-        state::encode(TAG, VERSION, &saved)
-    }
-
-    fn restore(&mut self, bytes: &[u8]) -> Result<()> {
-        let saved: Saved = state::decode(TAG, VERSION, bytes)?;
-        let parts = &saved.state;
-        let sound = saved.sketch.is_sound()
-            && saved.activations.is_sound()
-            && saved.shifts.len() == self.shifts.len()
-            && self.shifts.iter().zip(&saved.shifts).all(|(shift, state)| shift.fits(state))
-            && parts.rows.len() <= KEPT_ROWS
-            && parts.rows.iter().all(|row| row.is_sound(saved.sketch.width()))
-            && parts.reader.is_sound(read_width(saved.sketch.width()))
-            && parts.waiting < BLOCK_ROWS
-            && parts.bar.is_finite()
-            && parts.bar >= 1.0
-            && parts.findings.iter().all(|(_, finding)| SCALES.contains(&finding.scale));
-        if !sound {
-            return Err(Error::user("the saved state of a detector is damaged").with("detector", self.name));
-        }
-        self.classes.restore(&saved.classes)?;
-        self.sketch.set_state(saved.sketch);
-        self.activations.set_state(saved.activations);
-        for (shift, state) in self.shifts.iter_mut().zip(saved.shifts) {
-            shift.set_state(state);
-        }
-        self.state = saved.state;
-        Ok(())
     }
 }

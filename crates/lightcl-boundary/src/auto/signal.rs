@@ -13,7 +13,7 @@ const SCORE_BINS: usize = 8;
 /// A sequence of vectors whose mean stays where it is while the task stays the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Signal {
+pub enum AutoSignal {
     /// Random features of the inputs: they lie elsewhere.
     Input,
     /// The same of the frozen prefix's outputs, where the learner has them.
@@ -32,41 +32,41 @@ pub enum Signal {
     ClassShares,
 }
 
-impl Signal {
+impl AutoSignal {
     /// All signals.
-    pub const ALL: [Signal; 7] = [
-        Signal::Input,
-        Signal::Activations,
-        Signal::Rule,
-        Signal::Calibration,
-        Signal::Residual,
-        Signal::Error,
-        Signal::ClassShares,
+    pub const ALL: [AutoSignal; 7] = [
+        AutoSignal::Input,
+        AutoSignal::Activations,
+        AutoSignal::Rule,
+        AutoSignal::Calibration,
+        AutoSignal::Residual,
+        AutoSignal::Error,
+        AutoSignal::ClassShares,
     ];
 
     /// The signal's name in settings and evidence.
     pub fn name(self) -> &'static str {
         match self {
-            Signal::Input => "input",
-            Signal::Activations => "activations",
-            Signal::Rule => "rule",
-            Signal::Calibration => "calibration",
-            Signal::Residual => "residual",
-            Signal::Error => "error",
-            Signal::ClassShares => "class_shares",
+            AutoSignal::Input => "input",
+            AutoSignal::Activations => "activations",
+            AutoSignal::Rule => "rule",
+            AutoSignal::Calibration => "calibration",
+            AutoSignal::Residual => "residual",
+            AutoSignal::Error => "error",
+            AutoSignal::ClassShares => "class_shares",
         }
     }
 
     /// What a strong sign of it means, for people.
     pub fn meaning(self) -> &'static str {
         match self {
-            Signal::Input => "the inputs lie elsewhere",
-            Signal::Activations => "the prefix's outputs lie elsewhere",
-            Signal::Rule => "inputs and labels are related in another way",
-            Signal::Calibration => "what was predicted of the inputs no longer holds",
-            Signal::Residual => "labels are less predictable from the inputs",
-            Signal::Error => "the learner is wrong more often",
-            Signal::ClassShares => "the shares of the classes are others",
+            AutoSignal::Input => "the inputs lie elsewhere",
+            AutoSignal::Activations => "the prefix's outputs lie elsewhere",
+            AutoSignal::Rule => "inputs and labels are related in another way",
+            AutoSignal::Calibration => "what was predicted of the inputs no longer holds",
+            AutoSignal::Residual => "labels are less predictable from the inputs",
+            AutoSignal::Error => "the learner is wrong more often",
+            AutoSignal::ClassShares => "the shares of the classes are others",
         }
     }
 
@@ -74,32 +74,34 @@ impl Signal {
         let vectors =
             Shape { dimensions: FEATURES, rise_only: false, variance_floor: 0.0, ridge_share: 0.02, deviations: 5.0 };
         match self {
-            Signal::Input => vectors,
-            Signal::Activations => Shape { dimensions: ACTIVATION_FEATURES, ..vectors },
-            Signal::Rule => Shape { variance_floor: 0.02, ..vectors },
-            Signal::Calibration => {
+            AutoSignal::Input => vectors,
+            AutoSignal::Activations => Shape { dimensions: ACTIVATION_FEATURES, ..vectors },
+            AutoSignal::Rule => Shape { variance_floor: 0.02, ..vectors },
+            AutoSignal::Calibration => {
                 Shape { dimensions: SCORE_BINS, variance_floor: 0.01, ridge_share: 0.1, deviations: 5.4, ..vectors }
             }
-            Signal::Residual | Signal::Error => {
+            AutoSignal::Residual | AutoSignal::Error => {
                 Shape { dimensions: 1, rise_only: true, variance_floor: 0.02, deviations: 4.5, ..vectors }
             }
-            Signal::ClassShares => Shape { dimensions: SHARE_SLOTS, variance_floor: 0.005, deviations: 6.0, ..vectors },
+            AutoSignal::ClassShares => {
+                Shape { dimensions: SHARE_SLOTS, variance_floor: 0.005, deviations: 6.0, ..vectors }
+            }
         }
     }
 
     /// Whether it needs the closed-form classifier.
     pub(super) fn reads(self) -> bool {
-        matches!(self, Signal::Rule | Signal::Calibration | Signal::Residual)
+        matches!(self, AutoSignal::Rule | AutoSignal::Calibration | AutoSignal::Residual)
     }
 
     /// Adds a row's vector. False when the row has none.
     pub(super) fn vector(self, row: &Row, vector: &mut Vec<f32>) -> bool {
         match self {
-            Signal::Input => vector.extend(row.features()),
-            Signal::Activations if row.activations.is_empty() => return false,
-            Signal::Activations => vector.extend(&row.activations),
-            Signal::Rule => vector.extend(row.features().iter().map(|feature| feature * row.signed_residual)),
-            Signal::Calibration => {
+            AutoSignal::Input => vector.extend(row.features()),
+            AutoSignal::Activations if row.activations.is_empty() => return false,
+            AutoSignal::Activations => vector.extend(&row.activations),
+            AutoSignal::Rule => vector.extend(row.features().iter().map(|feature| feature * row.signed_residual)),
+            AutoSignal::Calibration => {
                 let start = vector.len();
                 vector.resize(start + SCORE_BINS, 0.0);
                 // Shared between two neighbouring bins, so that a score at their border does not jump.
@@ -109,9 +111,9 @@ impl Signal {
                 vector[start + bin] = (1.0 - share) * row.signed_residual;
                 vector[start + bin + 1] = share * row.signed_residual;
             }
-            Signal::Residual => vector.push(row.squared_residual),
-            Signal::Error => vector.push(row.error),
-            Signal::ClassShares => {
+            AutoSignal::Residual => vector.push(row.squared_residual),
+            AutoSignal::Error => vector.push(row.error),
+            AutoSignal::ClassShares => {
                 let start = vector.len();
                 vector.resize(start + SHARE_SLOTS, 0.0);
                 vector[start + row.slot % SHARE_SLOTS] = 1.0;

@@ -1,7 +1,7 @@
 //! What the rows of one task look like, and how far other rows usually are from it.
 
 use super::moments::Moments;
-use lightcl_core::{ClassId, Samples};
+use lightcl_core::{ClassId, Samples, mix};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -157,11 +157,7 @@ fn slot(place: usize, width: usize, seed: u64) -> (usize, f64) {
     if width <= SKETCH {
         return (place, 1.0);
     }
-    // SplitMix64's finaliser (Steele, Lea and Flood 2014).
-    let mut z = (seed ^ place as u64).wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^= z >> 31;
+    let z = mix(seed ^ place as u64);
     ((z % SKETCH as u64) as usize, if z >> 63 == 0 { 1.0 } else { -1.0 })
 }
 

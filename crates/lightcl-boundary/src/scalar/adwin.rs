@@ -171,15 +171,6 @@ impl Adwin {
         if self.state.width == 0 { 0.0 } else { self.state.deviation / self.state.width as f64 }
     }
 
-    pub(crate) fn state(&self) -> &AdwinState {
-        &self.state
-    }
-
-    /// Takes a state that [`AdwinState::check`] has passed.
-    pub(crate) fn set_state(&mut self, state: AdwinState) {
-        self.state = state;
-    }
-
     fn insert(&mut self, value: f64) {
         let state = &mut self.state;
         let others = state.width as f64;

@@ -27,7 +27,6 @@ mod hddm_w;
 mod kswin;
 mod page_hinkley;
 
-pub(crate) use adwin::AdwinState;
 pub use adwin::{Adwin, AdwinConfig};
 pub use bayesian::{Bayesian, BayesianConfig, BayesianModel};
 pub use cusum::{Cusum, CusumConfig};

@@ -120,6 +120,8 @@ pub struct SignalConfig<C> {
     pub min_task_samples: u64,
     /// The change is placed within so many of the last values.
     pub history_samples: usize,
+    /// The mean must change by at least this much.
+    pub minimum_change: f64,
 }
 
 impl<C: ScalarSettings> Default for SignalConfig<C> {
@@ -130,6 +132,7 @@ impl<C: ScalarSettings> Default for SignalConfig<C> {
             direction: None,
             min_task_samples: 250,
             history_samples: 600,
+            minimum_change: 0.0,
         }
     }
 }
@@ -140,14 +143,17 @@ impl<C: ScalarSettings> SignalConfig<C> {
         self.direction.unwrap_or(if self.signal == Signal::Margin { Direction::Fall } else { Direction::Rise })
     }
 
-    pub(super) fn validate(&self) -> Result<()> {
+    pub(super) fn validate(&self, name: &str) -> Result<()> {
         let refuse = |message: String| Err(Error::user(message).with("signal", self.signal.name()));
-        let name = C::NAME;
         if !(FEWEST_HISTORY..=MOST_HISTORY).contains(&self.history_samples) {
             return Err(Error::user(format!(
                 "{name}.history_samples must lie between {FEWEST_HISTORY} and {MOST_HISTORY}"
             ))
             .with("history_samples", self.history_samples));
+        }
+        if !(self.minimum_change >= 0.0 && self.minimum_change.is_finite()) {
+            return Err(Error::user(format!("{name}.minimum_change must be at least 0"))
+                .with("minimum_change", self.minimum_change));
         }
         match self.detector.values() {
             Values::ZeroOrOne if self.signal.values() > Values::ZeroOrOne => {

@@ -272,7 +272,7 @@ fn read_weights(saved: &[Numbers], specs: &[ParameterSpec], device: &Device) -> 
         .zip(specs)
         .map(|(numbers, spec)| {
             let shape = spec.stored_shape();
-            Weight::new(numbers.expect(&shape, &spec.name)?, &shape, device)
+            Weight::new(numbers.of_shape(&shape, &spec.name)?, &shape, device)
         })
         .collect()
 }
@@ -282,7 +282,7 @@ fn read_statistics(saved: &[Numbers], specs: &[StatisticSpec], device: &Device) 
     saved
         .iter()
         .zip(specs)
-        .map(|(numbers, spec)| Ok(tensor(numbers.expect(&[spec.channels], &spec.name)?, [spec.channels], device)))
+        .map(|(numbers, spec)| Ok(tensor(numbers.of_shape(&[spec.channels], &spec.name)?, [spec.channels], device)))
         .collect()
 }
 
@@ -327,6 +327,6 @@ fn read_references(saved: &SavedReferences, model: &Model, masks: Option<&Masks>
         return Err(Error::user("the saved references know other classes than the head"));
     }
     let logits =
-        Logits { classes: model.classes, values: saved.logits.expect(&[rows, model.classes], "reference logits")? };
+        Logits { classes: model.classes, values: saved.logits.of_shape(&[rows, model.classes], "reference logits")? };
     Ok(References { inputs, embeddings, maps, logits, vital: vital_rows(masks, layout, device) })
 }

@@ -54,7 +54,7 @@ impl Numbers {
     }
 
     /// The values, when the shape is the one wanted.
-    pub(super) fn expect(&self, shape: &[usize], what: &str) -> Result<Vec<f32>> {
+    pub(super) fn of_shape(&self, shape: &[usize], what: &str) -> Result<Vec<f32>> {
         let (chunks, rest) = self.bytes.0.as_chunks::<4>();
         let is_shape = self.shape.iter().map(|&size| usize::try_from(size).ok()).eq(shape.iter().map(|&s| Some(s)));
         if !is_shape || !rest.is_empty() || chunks.len() != shape.iter().product::<usize>() {
@@ -71,7 +71,7 @@ impl Numbers {
         if rows == 0 || rows.checked_mul(width).is_none_or(|count| count > self.bytes.0.len()) {
             return Err(Error::user("the saved state has a tensor without rows").with("tensor", what));
         }
-        Ok(tensor(self.expect(&[rows, width], what)?, [rows, width], device))
+        Ok(tensor(self.of_shape(&[rows, width], what)?, [rows, width], device))
     }
 }
 

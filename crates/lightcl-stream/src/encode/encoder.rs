@@ -74,14 +74,17 @@ impl Encoder {
         encoder
     }
 
-    /// Puts rows back on the scale that they had before standardisation, by the figures that stand now.
-    pub(crate) fn undo_standardization(&self, rows: &mut Samples) {
+    /// Rows on the scale that they had before standardisation, by the figures that stand now.
+    pub(crate) fn as_measured<'a>(&self, rows: &'a Samples) -> Cow<'a, Samples> {
         let width = rows.width();
-        if self.config.standardize && width > 0 {
-            for row in rows.features.chunks_exact_mut(width) {
-                self.learnt.standardizer.undo(row, &self.ranges);
-            }
+        if !self.config.standardize || width == 0 {
+            return Cow::Borrowed(rows);
         }
+        let mut rows = rows.clone();
+        for row in rows.features.chunks_exact_mut(width) {
+            self.learnt.standardizer.undo(row, &self.ranges);
+        }
+        Cow::Owned(rows)
     }
 
     /// Looks the columns up in `schema`, keeping what was learnt. Columns other than features may be absent: rows can

@@ -2,15 +2,11 @@
 
 use super::streams::Truth;
 use crate::config::nearest;
-use lightcl_boundary::{DetectorConfigs, EveryConfig, EveryDetector, build, names};
+use lightcl_boundary::{AutoConfig, DetectorConfigs, EveryConfig, EveryDetector, build, names};
 use lightcl_core::{BoundaryDetector, Error, Observation, Result, Stateful, Verdict, state};
 
 const KNOWN: &str = "known";
 const ALWAYS: &str = "always";
-
-/// More rows than this make too many tasks for a boundary in every batch: the reports at each boundary hold an entry for
-/// every task before it.
-pub(crate) const MOST_ROWS_FOR_ALWAYS: u64 = 100_000;
 
 /// Names that `--detectors` takes, in the order of the tables.
 pub(crate) fn all() -> Vec<String> {
@@ -32,22 +28,21 @@ pub(crate) fn check(choice: &str) -> Result<()> {
 }
 
 /// Why a detector is left out on a stream.
-pub(crate) fn reason_to_skip(choice: &str, rows: u64, truth: Truth) -> Option<String> {
-    if choice == KNOWN && truth == Truth::Unknown {
-        return Some("known: the change points are not".to_owned());
-    }
-    (choice == ALWAYS && rows > MOST_ROWS_FOR_ALWAYS)
-        .then(|| format!("always: {rows} rows would make too many tasks (at most {MOST_ROWS_FOR_ALWAYS} rows)"))
+pub(crate) fn reason_to_skip(choice: &str, truth: Truth) -> Option<String> {
+    (choice == KNOWN && truth == Truth::Unknown).then(|| "known: the change points are not".to_owned())
 }
 
-/// Makes the detector of a name that [`check`] let through.
-pub(crate) fn make(choice: &str, points: &[u64], batch_samples: u64) -> Result<Box<dyn BoundaryDetector>> {
+/// Makes the detector of a name that [`check`] let through; `seed` is for those that draw.
+pub(crate) fn make(choice: &str, points: &[u64], batch_samples: u64, seed: u64) -> Result<Box<dyn BoundaryDetector>> {
     match choice {
         KNOWN => Ok(Box::new(Known { points: points.to_vec(), passed: 0 })),
         ALWAYS => Ok(Box::new(EveryDetector::new(EveryConfig { every_samples: batch_samples })?)),
         _ => {
             let parts: Vec<String> = choice.split('+').map(str::to_owned).collect();
-            build(&parts, &DetectorConfigs::default())
+            let mut configs =
+                DetectorConfigs { auto: AutoConfig { seed, ..AutoConfig::default() }, ..Default::default() };
+            configs.kswin.detector.seed ^= seed;
+            build(&parts, &configs)
         }
     }
 }
@@ -114,10 +109,9 @@ mod tests {
     #[test]
     fn every_name_makes_a_detector() {
         for name in all() {
-            assert!(!make(&name, &[5], 32).unwrap().name().is_empty());
+            assert!(!make(&name, &[5], 32, 1).unwrap().name().is_empty());
         }
-        let is_left_out = |choice, rows, truth| reason_to_skip(choice, rows, truth).is_some();
-        assert!(is_left_out("known", 10, Truth::Unknown) && !is_left_out("known", 10, Truth::All));
-        assert!(is_left_out("always", 200_000, Truth::All) && !is_left_out("always", 10, Truth::All));
+        assert!(reason_to_skip(KNOWN, Truth::Unknown).is_some() && reason_to_skip(KNOWN, Truth::All).is_none());
+        assert!(reason_to_skip(ALWAYS, Truth::Unknown).is_none());
     }
 }

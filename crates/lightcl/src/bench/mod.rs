@@ -44,6 +44,9 @@ pub(crate) struct Plan {
 /// # Errors
 /// When a name is wrong, a file that is there cannot be read, a run fails, or what `show` returns.
 pub(crate) fn boundaries(plan: &Plan, show: &mut dyn FnMut(&str) -> Result<()>) -> Result<Value> {
+    if let Some(folder) = plan.data.as_deref().filter(|folder| !folder.is_dir()) {
+        return Err(Error::user("--data is no folder").with("path", folder.display()));
+    }
     let names = chosen(&plan.streams, streams::names().into_iter().map(str::to_owned).collect(), streams::check)?;
     let detectors = chosen(&plan.detectors, detectors::all(), detectors::check)?;
     let rule = plan.rule;
@@ -78,6 +81,9 @@ pub(crate) fn boundaries(plan: &Plan, show: &mut dyn FnMut(&str) -> Result<()>) 
 /// The names given, or all when none is.
 fn chosen(given: &[String], all: Vec<String>, check: fn(&str) -> Result<()>) -> Result<Vec<String>> {
     given.iter().try_for_each(|name| check(name))?;
+    if let Some((_, twice)) = given.iter().enumerate().find(|&(place, name)| given[..place].contains(name)) {
+        return Err(Error::user("a name is given twice; name it once").with("name", twice));
+    }
     Ok(if given.is_empty() { all } else { given.to_vec() })
 }
 
@@ -96,7 +102,7 @@ fn on_stream(name: &str, detectors: &[String], plan: &Plan, rule: Rule) -> Resul
         eprintln!("{name}: seed {seed}, {} rows for each of {} detectors", stream.len(), choices.len());
         let report = report.get_or_insert_with(|| StreamReport::new(&stream));
         for ((detector, rollback), runs) in choices.iter().zip(&mut runs) {
-            if let Some(reason) = detectors::reason_to_skip(detector, stream.len(), stream.truth) {
+            if let Some(reason) = detectors::reason_to_skip(detector, stream.truth) {
                 if !report.left_out.contains(&reason) {
                     report.left_out.push(reason);
                 }

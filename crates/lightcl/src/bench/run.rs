@@ -1,7 +1,7 @@
 //! One run: a stream through the operator with one detector, and what came of it.
 
 use super::detectors;
-use super::quality::{Found, Quality, Rule};
+use super::quality::{Found, Quality, Rule, mean};
 use super::streams::Stream;
 use super::timing::{Clock, TimedDetector, TimedLearner};
 use arrow_array::RecordBatch;
@@ -85,17 +85,13 @@ pub(crate) fn run(stream: &Stream, detector: &str, rollback: bool, seed: u64, ru
         prequential_accuracy: prequential.accuracy,
         kappa: prequential.kappa,
         no_change_accuracy: prequential.no_change_accuracy,
-        task_il: mean(&task_il_by_task),
-        class_il: mean(&class_il_by_task),
+        task_il: mean(task_il_by_task.iter().copied().map(Some)),
+        class_il: mean(class_il_by_task.into_iter().map(Some)),
         task_il_by_task,
         detector_ns_per_row: per_row(detector_time),
         learner_ns_per_row: per_row(learner_time),
         seconds: elapsed.as_secs_f64(),
     })
-}
-
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn operator(
@@ -118,7 +114,7 @@ fn operator(
         snapshot_at_end: false,
         ..OperatorConfig::new(stream.name)
     };
-    let detector = detectors::make(detector, &stream.change_points, config.batch_samples as u64)?;
+    let detector = detectors::make(detector, &stream.change_points, config.batch_samples as u64, seed)?;
     let detector = Box::new(TimedDetector { inner: detector, clock: detector_clock.clone() });
     let clock = learner_clock.clone();
     let make_learner: LearnerFactory = Box::new(move |shape: &[usize]| -> Result<Box<dyn Learner>> {

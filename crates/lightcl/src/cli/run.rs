@@ -92,6 +92,8 @@ struct Shown {
     /// When the last plain line was written, and the rows read when the first was due.
     last_line: Instant,
     first_sample: Option<u64>,
+    /// The task that was learnt when progress was last shown.
+    task: Option<u32>,
 }
 
 impl Shown {
@@ -101,7 +103,7 @@ impl Shown {
             bar.set_style(style);
         }
         let started = Instant::now();
-        Shown { bar, quiet, started, last_line: started, first_sample: None }
+        Shown { bar, quiet, started, last_line: started, first_sample: None, task: None }
     }
 
     fn show(&mut self, progress: &Progress, outputs: &[Output]) {
@@ -137,9 +139,11 @@ impl Shown {
                     .map(|evidence| format!("{}: {}", evidence.detector, evidence.message))
                     .collect();
                 let what = match event.recurring {
+                    true if self.task == Some(event.task) => format!("task {} goes on", event.task),
                     true => format!("returns to task {}", event.task),
                     false => format!("task {} begins", event.task),
                 };
+                self.task = Some(event.task);
                 let merged = event.merged.map_or_else(String::new, |merged| {
                     format!("; to make room, task {} went into task {}", merged.gone, merged.into)
                 });

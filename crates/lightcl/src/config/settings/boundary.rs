@@ -194,7 +194,7 @@ pub struct ErrorDetector {
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub minimum_rise: f64,
     /// The change is placed within so many of the last errors.
-    #[schemars(range(min = 2, max = 1_000_000))]
+    #[schemars(range(min = 10, max = 100_000))]
     pub history_samples: usize,
     /// No boundary within so many samples of the last one.
     pub min_task_samples: u64,

@@ -29,22 +29,25 @@ macro_rules! section {
             /// The change is placed within so many of the last values.
             #[schemars(range(min = 10, max = 100_000))]
             pub history_samples: usize,
+            /// The mean must change by at least this much.
+            #[schemars(range(min = 0))]
+            pub minimum_change: f64,
         }
 
         impl Default for $section {
             fn default() -> Self {
                 let SignalConfig {
-                    detector: $config { $($key,)* }, signal, direction, min_task_samples, history_samples
+                    detector: $config { $($key,)* }, signal, direction, min_task_samples, history_samples, minimum_change
                 } = SignalConfig::default();
-                $section { $($key,)* signal, direction, min_task_samples, history_samples }
+                $section { $($key,)* signal, direction, min_task_samples, history_samples, minimum_change }
             }
         }
 
         impl From<$section> for SignalConfig<$config> {
             fn from(section: $section) -> Self {
-                let $section { $($key,)* signal, direction, min_task_samples, history_samples } = section;
+                let $section { $($key,)* signal, direction, min_task_samples, history_samples, minimum_change } = section;
                 let detector = $config { $($key,)* };
-                SignalConfig { detector, signal, direction, min_task_samples, history_samples }
+                SignalConfig { detector, signal, direction, min_task_samples, history_samples, minimum_change }
             }
         }
     };
