@@ -24,7 +24,8 @@ const SHORTEST_SIDE: usize = 5;
 /// errors as runs of two constant rates, for the other signals as two normal distributions of one spread.
 ///
 /// A change in the other direction is no boundary (a learner that gets better is none): history and detector quietly
-/// start afresh. Samples without the signal are left out; a value that is not finite is too.
+/// start afresh. Samples without the signal are left out; a value that is not finite is too. The pattern loss
+/// counts once a window, since it is the same for all samples until the next window is learnt.
 ///
 /// The first `min_task_samples` after a reset are a guard: nothing fires, and the first four fifths of it are not even
 /// watched, since an untrained learner's signals say nothing about the stream. Changes within the guard are missed.
@@ -63,6 +64,8 @@ struct Watched {
 struct Watch {
     first_index: Option<u64>,
     samples: u64,
+    /// The pattern loss of the last window that was taken in: all samples until the next is learnt see the same.
+    pattern_loss: Option<f64>,
     /// The last values, oldest first, and the rows they belong to.
     values: VecDeque<f64>,
     indices: VecDeque<u64>,
@@ -141,6 +144,9 @@ impl BoundaryDetector for SignalDetector {
             return Verdict::Stable;
         }
         let Some(value) = signal.of(observation).and_then(usable) else { return Verdict::Stable };
+        if signal == Signal::PatternLoss && self.watch.pattern_loss.replace(value) == Some(value) {
+            return Verdict::Stable;
+        }
         self.watch.push(value, index, history_samples);
 
         let is_guarded = self.watch.samples <= min_task_samples;
@@ -192,7 +198,7 @@ impl Stateful for SignalDetector {
         let is_sound = kept == watch.indices.len()
             && kept <= self.watched.history_samples
             && kept as u64 <= watch.samples
-            && watch.values.iter().all(|&value| usable(value) == Some(value));
+            && watch.values.iter().chain(&watch.pattern_loss).all(|&value| usable(value) == Some(value));
         if !is_sound {
             return Err(Error::user("the saved state of a detector is damaged").with("detector", self.name));
         }

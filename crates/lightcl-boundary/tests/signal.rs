@@ -134,6 +134,8 @@ fn samples_without_pattern_loss_are_left_out_and_its_rise_is_a_boundary() {
     assert_eq!(run(&|_| Some(f64::NAN)), Vec::<u64>::new());
     assert_eq!(run(&|index| Some(signal(index))), [1500]);
     assert_eq!(run(&|index| (index % 3 == 0).then(|| signal(index))), [1500]);
+    // As a learner gives it: another value every window, the same for all of its samples.
+    assert_eq!(run(&|index| Some(signal(index / 64 * 64 % 1500))), Vec::<u64>::new(), "a window is one value");
 }
 
 #[test]
