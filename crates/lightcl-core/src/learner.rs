@@ -85,6 +85,15 @@ pub struct PartBytes {
     pub bytes: u64,
 }
 
+/// One expert of a mixture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExpertReport {
+    /// Its name.
+    pub expert: String,
+    /// Its weight for the classes that are being learnt; all weights sum to 1.
+    pub weight: f64,
+}
+
 /// A model that learns a stream of tasks.
 ///
 /// Implementations are deterministic (rules in `docs/concepts.md`): learning the same rows in the same order from the
@@ -143,17 +152,39 @@ pub trait Learner: Stateful + Send {
     /// Whether the prefix has stopped changing, so that [`Learner::embed`]'s results stay valid.
     fn is_prefix_frozen(&self) -> bool;
 
-    /// Outputs of the prefix for each row.
+    /// What [`Learner::score_embedding`] needs of each row: outputs of the prefix, and whatever else the head looks at.
     ///
     /// # Errors
     /// When the samples have another shape than the learner.
     fn embed(&self, samples: &Samples) -> Result<Embedding>;
+
+    /// Outputs of the prefix alone for each row, for those that watch how they move.
+    ///
+    /// # Errors
+    /// When the samples have another shape than the learner.
+    fn activations(&self, samples: &Samples) -> Result<Embedding> {
+        self.embed(samples)
+    }
 
     /// Class scores from prefix outputs: `score_embedding(embed(x)) == score(x)`.
     ///
     /// # Errors
     /// When the activations have another shape than the prefix gives.
     fn score_embedding(&self, embedding: &Embedding) -> Result<Logits>;
+
+    /// Brings whatever is computed lazily up to date. The operator calls it where figures are taken: when a task ends and when
+    /// the input does.
+    ///
+    /// # Errors
+    /// When that cannot be computed.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The experts whose opinions are mixed, with their weights; empty where there is one head.
+    fn experts(&self) -> Vec<ExpertReport> {
+        Vec::new()
+    }
 
     /// The plastic layers, for the stability report.
     ///

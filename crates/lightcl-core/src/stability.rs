@@ -1,6 +1,6 @@
 //! Stability reports: how much is kept, how well the new is learnt.
 
-use crate::{LayerReport, PartBytes};
+use crate::{ExpertReport, LayerReport, PartBytes};
 use serde::{Deserialize, Serialize};
 
 /// `rows[i][j]`: accuracy on the task of column `j` after the visit of row `i`; none where a task has no sample to score.
@@ -167,6 +167,8 @@ pub struct StabilityReport {
     pub any_time_accuracy: Option<f64>,
     /// Drift and mask occupancy of each plastic layer.
     pub layers: Vec<LayerReport>,
+    /// Experts whose opinions are mixed, with their weights; empty where there is one head.
+    pub experts: Vec<ExpertReport>,
     /// Bytes held by each part of the state.
     pub bytes: Vec<PartBytes>,
 }

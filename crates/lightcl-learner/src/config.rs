@@ -1,5 +1,6 @@
 //! Settings of the learner.
 
+use crate::analytic::{AnalyticConfig, HeadKind, Tap};
 use lightcl_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +130,10 @@ pub struct LearnerConfig {
     pub seed: u64,
     /// The memory of feature patterns.
     pub memory: MemoryConfig,
+    /// What turns activations into classes.
+    pub head: HeadKind,
+    /// The analytic heads, where `head` has any.
+    pub analytic: AnalyticConfig,
     /// Prunes channels before the first task, to about a tenth of the weights (see [`crate::sparse`]).
     pub sparse: bool,
     /// Classes that the head has from the start; more are added as they appear.
@@ -149,6 +154,8 @@ impl Default for LearnerConfig {
             passes: 1,
             seed: 0,
             memory: MemoryConfig::default(),
+            head: HeadKind::default(),
+            analytic: AnalyticConfig::default(),
             sparse: false,
             initial_classes: 0,
         }
@@ -197,7 +204,31 @@ impl LearnerConfig {
             "choose a number that is not negative",
             memory.beta,
         )?;
-        check(self.initial_classes <= MAX_CLASSES, "initial_classes", "choose at most 65536", self.initial_classes)
+        check(self.initial_classes <= MAX_CLASSES, "initial_classes", "choose at most 65536", self.initial_classes)?;
+        if self.head == HeadKind::Network {
+            return Ok(());
+        }
+        self.analytic.validate()?;
+        let is_convolutional = matches!(self.backbone, Backbone::Resnet18 { .. });
+        check(
+            is_convolutional || !self.analytic.tap.contains(&Tap::Stages),
+            "analytic.tap",
+            "\"stages\" needs a convolutional backbone: use \"prefix\"",
+            "stages",
+        )?;
+        let taps_prefix = self.analytic.tap.iter().any(|tap| *tap != Tap::Input);
+        check(
+            !(taps_prefix && is_convolutional && self.frozen_norm == FrozenNorm::Update),
+            "analytic.tap",
+            "taps of the prefix need frozen_norm = \"fixed\": sums over features that go on moving mean nothing",
+            "update",
+        )?;
+        check(
+            !(taps_prefix && self.method == Method::Sgd),
+            "analytic.tap",
+            "method = \"sgd\" never freezes a prefix to tap: use \"input\"",
+            "prefix",
+        )
     }
 
     /// As [`LearnerConfig::validate`], with the shape of the samples.
@@ -218,7 +249,7 @@ impl LearnerConfig {
     }
 }
 
-fn check(holds: bool, key: &'static str, advice: &str, found: impl std::fmt::Display) -> Result<()> {
+pub(crate) fn check(holds: bool, key: &'static str, advice: &str, found: impl std::fmt::Display) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::user(format!("{key}: {advice}")).with("found", found)) }
 }
 

@@ -1,5 +1,6 @@
 //! The learner.
 
+use crate::analytic::Bank;
 use crate::memory::{Masks, References};
 use crate::model::{CHUNK_ROWS, Model};
 use crate::network::{Network, Norms, values};
@@ -7,7 +8,8 @@ use crate::sparse::Pruning;
 use crate::train::Momentum;
 use crate::{FrozenNorm, LearnerConfig, NamedWeights};
 use lightcl_core::{
-    ClassId, Embedding, LayerReport, LearnReport, Learner, LearnerSnapshot, Logits, PartBytes, Result, Samples,
+    ClassId, Embedding, ExpertReport, LayerReport, LearnReport, Learner, LearnerSnapshot, Logits, PartBytes, Result,
+    Samples,
 };
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -64,6 +66,8 @@ pub struct LightClLearner {
     pub(crate) pruning: Option<Pruning>,
     /// SHA-256 of the frozen prefix's weights.
     pub(crate) prefix_digest: Option<String>,
+    /// The analytic heads, where the configuration has any.
+    pub(crate) analytic: Option<Bank>,
     /// Shuffles the later passes.
     pub(crate) generator: ChaCha8Rng,
 }
@@ -80,12 +84,13 @@ impl LightClLearner {
         let network = Network::new(&config, shape)?;
         let mut model = Model::new(network, config.seed, config.initial_classes, weights)?;
         let pruning = if config.sparse { Some(Pruning::start(&config, &mut model)?) } else { None };
-        Ok(Self::with_model(config, model, pruning))
+        Self::with_model(config, model, pruning)
     }
 
-    pub(crate) fn with_model(config: LearnerConfig, model: Model, pruning: Option<Pruning>) -> Self {
+    pub(crate) fn with_model(config: LearnerConfig, model: Model, pruning: Option<Pruning>) -> Result<Self> {
+        let analytic = crate::taps::bank(&config, &model.network)?;
         let generator = crate::network::generator(config.seed, "order of later passes");
-        LightClLearner {
+        Ok(LightClLearner {
             config,
             model,
             momentum: None,
@@ -94,8 +99,9 @@ impl LightClLearner {
             references: None,
             pruning,
             prefix_digest: None,
+            analytic,
             generator,
-        }
+        })
     }
 
     /// The settings.
@@ -125,8 +131,8 @@ impl LightClLearner {
         self.progress.frozen && (self.config.frozen_norm == FrozenNorm::Fixed || !self.model.network.has_norms())
     }
 
-    /// What analytic heads may tap, for each sample in evaluation mode: `input`, the stage ends of a convolutional
-    /// prefix (`stage1`, `stage2`) and `prefix`, its output (the end of stage 3).
+    /// What analytic heads may tap, for each sample in evaluation mode: `input`, stem and stage ends of a convolutional
+    /// prefix (`stem`, `stage1`, `stage2`) and `prefix`, its output (the end of stage 3).
     ///
     /// # Errors
     /// When the samples have another shape than the learner.
@@ -154,7 +160,10 @@ impl LightClLearner {
 impl Learner for LightClLearner {
     fn score(&self, samples: &Samples) -> Result<Logits> {
         self.model.check(samples)?;
-        self.model.score(&samples.features, samples.len())
+        match &self.analytic {
+            None => self.model.score(&samples.features, samples.len()),
+            Some(bank) => self.score_mixed(bank, &samples.features, samples.len()),
+        }
     }
 
     /// Trains on the window: the first pass in order of arrival, later ones in seeded order, at most `batch_samples`
@@ -191,10 +200,21 @@ impl Learner for LightClLearner {
     }
 
     fn is_prefix_frozen(&self) -> bool {
-        self.caches_prefix()
+        self.caches_prefix() || !self.runs_network()
     }
 
+    /// Outputs of the prefix; with analytic heads, what else their score of a row needs stands behind them.
     fn embed(&self, samples: &Samples) -> Result<Embedding> {
+        match &self.analytic {
+            None => self.activations(samples),
+            Some(bank) => {
+                self.model.check(samples)?;
+                self.embed_for(bank, samples)
+            }
+        }
+    }
+
+    fn activations(&self, samples: &Samples) -> Result<Embedding> {
         self.model.check(samples)?;
         let network = &self.model.network;
         let shape = network.layout.embedding_shape.clone();
@@ -206,7 +226,22 @@ impl Learner for LightClLearner {
     }
 
     fn score_embedding(&self, embedding: &Embedding) -> Result<Logits> {
-        self.model.score_embedding(embedding)
+        match &self.analytic {
+            None => self.model.score_embedding(embedding),
+            Some(bank) => self.score_embedding_for(bank, embedding),
+        }
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        if let Some(bank) = &mut self.analytic {
+            bank.settle();
+        }
+        Ok(())
+    }
+
+    fn experts(&self) -> Vec<ExpertReport> {
+        let experts = self.analytic.as_ref().map(Bank::weights).unwrap_or_default();
+        experts.into_iter().map(|(expert, weight)| ExpertReport { expert, weight }).collect()
     }
 
     /// Drift is measured as the references were: in training mode, so that it is 0 when a task begins; the statistics

@@ -5,6 +5,7 @@
 //! come from a seed, from safetensors or from PyTorch files ([`NamedWeights`]) and leave as safetensors with PyTorch's
 //! names ([`lightcl_core::Learner::snapshot`]).
 
+mod analytic;
 mod config;
 mod learner;
 mod loss;
@@ -15,11 +16,13 @@ mod report;
 mod snapshot;
 pub mod sparse;
 mod state;
+mod taps;
 mod tasks;
 mod train;
 mod weights;
 mod window;
 
+pub use analytic::{AnalyticConfig, HeadKind, Precision, Reading, Standardize, Tap, Update};
 pub use config::{ActiveClasses, Backbone, FrozenNorm, LearnerConfig, MAX_CLASSES, MemoryConfig, Method, Prefix};
 pub use learner::LightClLearner;
 pub use weights::NamedWeights;

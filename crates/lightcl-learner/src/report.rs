@@ -1,5 +1,6 @@
 //! What the stability report shows of the learner.
 
+use crate::analytic::Bank;
 use crate::learner::LightClLearner;
 use crate::loss::drift;
 use crate::network::Weight;
@@ -54,6 +55,8 @@ impl LightClLearner {
             ("memory_inputs", references.map_or(0, |r| rows(&r.inputs))),
             ("pruning", pruning),
         ];
-        parts.into_iter().map(|(part, bytes)| PartBytes { part: part.to_owned(), bytes: bytes as u64 }).collect()
+        let parts = parts.into_iter().map(|(part, bytes)| (part, bytes as u64));
+        let analytic = self.analytic.as_ref().map(Bank::bytes).unwrap_or_default();
+        parts.chain(analytic).map(|(part, bytes)| PartBytes { part: part.to_owned(), bytes }).collect()
     }
 }

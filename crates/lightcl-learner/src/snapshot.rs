@@ -114,6 +114,6 @@ impl LightClLearner {
         let network = Network::new(&config, &shape)?;
         let model = Model::new(network, config.seed, classes, Some(&weights))?;
         let pruning = if config.sparse { Some(Pruning::of_zeros(&model)?) } else { None };
-        Ok(Self::with_model(config, model, pruning))
+        Self::with_model(config, model, pruning)
     }
 }

@@ -29,13 +29,17 @@ impl LightClLearner {
         self.progress.resumed = false;
         self.progress.current.clear();
         self.references = None;
+        if let Some(bank) = &mut self.analytic {
+            bank.begin_task();
+        }
         if self.config.method == Method::Sgd {
             return Ok(());
         }
         if !is_first || self.config.prefix == Prefix::Pretrained {
             self.freeze()?;
+            self.cross_bridge()?;
         }
-        if is_first {
+        if is_first || !self.trains_network() {
             return Ok(());
         }
         if let Some(observed) = self.observe(first, self.config.memory.samples)? {
@@ -65,7 +69,7 @@ impl LightClLearner {
     /// `Learner::end_task`.
     pub(crate) fn close_task(&mut self, importance: &Samples) -> Result<()> {
         self.model.check(importance)?;
-        if self.config.method == Method::Sgd || self.progress.resumed {
+        if self.config.method == Method::Sgd || self.progress.resumed || !self.trains_network() {
             return Ok(());
         }
         if let Some(observed) = self.observe(importance, importance.len())? {

@@ -28,11 +28,23 @@ impl LightClLearner {
         }
 
         let cached = self.caches_prefix();
-        let rows = if cached {
+        let run = if cached && self.runs_network() || self.analytic.is_some() && self.runs_network() {
             report.prefix_samples += window.len() as u64;
-            self.model.embed_rows(&window.features, window.len())?
+            Some(self.run_prefix(&window.features, window.len())?)
         } else {
-            self.model.input(&window.features, window.len())
+            None
+        };
+        if self.analytic.is_some() {
+            let good: Vec<usize> = (0..window.len()).filter(|&row| !rejected[row]).collect();
+            self.learn_analytic(window, &good, run.as_ref())?;
+        }
+        if !self.trains_network() {
+            report.rejected_rows = (0..window.len()).filter(|&row| rejected[row]).collect();
+            return Ok(report);
+        }
+        let rows = match run {
+            Some(run) if cached => run.embedding,
+            _ => self.model.input(&window.features, window.len()),
         };
         let active = self.active();
         let memory_samples = self.references.as_ref().map_or(0, References::rows) as u64;

@@ -88,7 +88,9 @@ impl Operator {
 
     /// Fills in the accuracy matrices' row for the current task.
     pub(crate) fn evaluate(&mut self) -> Result<()> {
-        let Some(learner) = self.learner.as_deref() else { return Ok(()) };
+        let Some(learner) = self.learner.as_deref_mut() else { return Ok(()) };
+        learner.settle()?;
+        let learner = &*learner;
         let tasks = &self.progress.tasks;
         let after = self.progress.task().id;
         let tally = evaluation::on_probes(&self.probes, tasks, learner)?;

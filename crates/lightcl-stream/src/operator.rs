@@ -228,7 +228,7 @@ impl Operator {
     fn activations(&self, rows: &Samples) -> Result<Vec<f32>> {
         match self.learner.as_deref() {
             Some(learner) if self.detector.needs().activations && learner.is_prefix_frozen() => {
-                Ok(learner.embed(rows)?.values)
+                Ok(learner.activations(rows)?.values)
             }
             _ => Ok(Vec::new()),
         }

@@ -153,6 +153,7 @@ impl Operator {
             any_time_accuracy: matrix.any_time_accuracy(),
             task_incremental: matrix,
             layers: self.learner.as_ref().map_or(Ok(Vec::new()), |learner| learner.layers())?,
+            experts: self.learner.as_ref().map(|learner| learner.experts()).unwrap_or_default(),
             bytes: self.bytes()?,
         })))
     }

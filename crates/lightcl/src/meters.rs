@@ -21,6 +21,7 @@ pub fn describe() {
     describe_gauge!("lightcl_prequential_accuracy", "Share of the last rows predicted rightly, in [0, 1]");
     describe_gauge!("lightcl_plasticity", "Learning plasticity LP, in [0, 1]");
     describe_gauge!("lightcl_stability", "Memory stability MS, in [0, 1]");
+    describe_gauge!("lightcl_expert_weight", "Weight of an expert in the mixture, in [0, 1]");
     describe_gauge!("lightcl_part_bytes", Unit::Bytes, "Bytes held, by part of the state");
     describe_gauge!("lightcl_state_bytes", Unit::Bytes, "Size of the last state committed");
     describe_histogram!("lightcl_push_seconds", Unit::Seconds, "Time to score and learn one slice of rows");
@@ -51,6 +52,9 @@ pub fn pushed(operator: &Operator, rows: usize, outputs: &[Output], elapsed: Dur
             Output::Stability(report) => {
                 report.plasticity.into_iter().for_each(|value| gauge!("lightcl_plasticity").set(value));
                 report.stability.into_iter().for_each(|value| gauge!("lightcl_stability").set(value));
+                for expert in &report.experts {
+                    gauge!("lightcl_expert_weight", "expert" => expert.expert.clone()).set(expert.weight);
+                }
                 for part in &report.bytes {
                     gauge!("lightcl_part_bytes", "part" => part.part.clone()).set(part.bytes as f64);
                 }

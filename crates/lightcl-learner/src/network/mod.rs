@@ -232,8 +232,8 @@ impl Network {
         }
     }
 
-    /// Runs the prefix and keeps what analytic heads may tap: the ends of all stages but the last (`stage1`, `stage2`),
-    /// then the prefix output (`prefix`), with the shape of one sample.
+    /// Runs the prefix and keeps what analytic heads may tap: the stem and the ends of all stages but the last (`stem`,
+    /// `stage1`, `stage2`), then the prefix output (`prefix`), with the shape of one sample.
     pub(crate) fn prefix_taps(
         &self,
         weights: &[Weight],
@@ -248,7 +248,7 @@ impl Network {
                 if stage < 3 {
                     let [rows, channels, height, breadth] = maps.dims();
                     let flat = maps.clone().reshape([rows, channels * height * breadth]);
-                    taps.push((format!("stage{stage}"), vec![channels, height, breadth], flat));
+                    taps.push((stage_name(stage), vec![channels, height, breadth], flat));
                 }
             })?,
         };
@@ -260,8 +260,8 @@ impl Network {
     pub(crate) fn tap_shapes(&self) -> Vec<(String, Vec<usize>)> {
         let mut shapes = Vec::new();
         if let Kind::ResNet18(resnet) = &self.kind {
-            for stage in [1, 2] {
-                shapes.push((format!("stage{stage}"), resnet.stage_shape(stage).to_vec()));
+            for stage in [0, 1, 2] {
+                shapes.push((stage_name(stage), resnet.stage_shape(stage).to_vec()));
             }
         }
         shapes.push(("prefix".to_owned(), self.layout.embedding_shape.clone()));
@@ -276,6 +276,10 @@ impl Network {
             Kind::ResNet18(resnet) => resnet.suffix(&mut reader, embedding),
         }
     }
+}
+
+fn stage_name(stage: u32) -> String {
+    if stage == 0 { "stem".to_owned() } else { format!("stage{stage}") }
 }
 
 /// A generator that depends on the seed and a name only.

@@ -48,9 +48,9 @@ impl ResNet18 {
         [(4 * w, 8 * w, 2), (8 * w, 8 * w, 1)].map(|(inputs, outputs, stride)| Block { inputs, outputs, stride })
     }
 
-    /// Shape of the maps at the end of a stage, 1 to 4.
+    /// Shape of the maps at the end of a stage, 1 to 4; 0 is the stem.
     pub(crate) fn stage_shape(&self, stage: u32) -> [usize; 3] {
-        let halvings = stage - 1;
+        let halvings = stage.saturating_sub(1);
         let side = |side: usize| (0..halvings).fold(side, |side, _| halved(side));
         [self.width << halvings, side(self.height), side(self.breadth)]
     }
@@ -83,7 +83,7 @@ impl ResNet18 {
         }
     }
 
-    /// Runs the prefix; `at_stage` sees the maps at the end of stages 1, 2 and 3.
+    /// Runs the prefix; `at_stage` sees the maps of the stem (0) and at the end of stages 1, 2 and 3.
     pub(crate) fn prefix(
         &self,
         reader: &mut Reader<'_>,
@@ -94,6 +94,7 @@ impl ResNet18 {
         let images = input.reshape([rows, self.channels, self.height, self.breadth]);
         let stem = reader.convolution(images, 1, 1)?;
         let mut maps = relu(reader.norm(stem)?);
+        at_stage(0, &maps);
         for (index, block) in (0_u32..).zip(self.lower().iter()) {
             maps = reader.block(maps, block.stride, block.has_shortcut())?.1;
             if index % 2 == 1 {

@@ -123,6 +123,9 @@ pub(crate) fn save(learner: &LightClLearner, extent: Extent) -> Result<Vec<u8>> 
         };
         writer.put(section::PRUNING, &(flags(&pruning.prefix)?, flags(&pruning.suffix)?))?;
     }
+    if let Some(bank) = &learner.analytic {
+        writer.put(section::ANALYTIC, &bank.save())?;
+    }
     state::encode(extent.tag(), VERSION, &writer.0)
 }
 
@@ -207,6 +210,14 @@ pub(crate) fn restore(learner: &mut LightClLearner, bytes: &[u8], extent: Extent
         None => None,
         Some(saved) => Some(read_references(&saved, &model, masks.as_ref())?),
     };
+    let analytic = match (learner.analytic.clone(), sections.optional(section::ANALYTIC)?) {
+        (None, None) => None,
+        (Some(mut bank), Some(saved)) => {
+            bank.restore(saved, network.input_width(), classes)?;
+            Some(bank)
+        }
+        _ => return Err(Error::user("the saved state and this learner do not agree on analytic heads")),
+    };
     let restored = LightClLearner {
         config: learner.config.clone(),
         model,
@@ -216,6 +227,7 @@ pub(crate) fn restore(learner: &mut LightClLearner, bytes: &[u8], extent: Extent
         references,
         pruning,
         prefix_digest,
+        analytic,
         generator,
     };
     if restored.references.as_ref().is_some_and(|r| r.embeddings.is_some() != restored.caches_prefix()) {

@@ -89,7 +89,8 @@ pub(super) mod section {
     pub(in crate::state) const MASKS: &str = "masks";
     pub(in crate::state) const REFERENCES: &str = "references";
     pub(in crate::state) const PRUNING: &str = "pruning";
-    pub(in crate::state) const ALL: [&str; 12] = [
+    pub(in crate::state) const ANALYTIC: &str = "analytic";
+    pub(in crate::state) const ALL: [&str; 13] = [
         SETTINGS,
         CLASSES,
         GENERATOR,
@@ -102,6 +103,7 @@ pub(super) mod section {
         MASKS,
         REFERENCES,
         PRUNING,
+        ANALYTIC,
     ];
 }
 

@@ -265,6 +265,7 @@ fn stability(index: u64) -> StabilityReport {
         forgetting: None,
         any_time_accuracy: Some(0.85),
         layers: Vec::new(),
+        experts: Vec::new(),
         bytes: Vec::new(),
     }
 }

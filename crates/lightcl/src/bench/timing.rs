@@ -1,8 +1,8 @@
 //! Wrappers that measure the time spent in the detector and in the learner.
 
 use lightcl_core::{
-    BoundaryDetector, Embedding, LayerReport, LearnReport, Learner, LearnerSnapshot, Logits, Needs, Observation,
-    PartBytes, Result, Samples, Stateful, Verdict,
+    BoundaryDetector, Embedding, ExpertReport, LayerReport, LearnReport, Learner, LearnerSnapshot, Logits, Needs,
+    Observation, PartBytes, Result, Samples, Stateful, Verdict,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -102,6 +102,18 @@ impl Learner for TimedLearner {
 
     fn score_embedding(&self, embedding: &Embedding) -> Result<Logits> {
         self.clock.time(|| self.inner.score_embedding(embedding))
+    }
+
+    fn activations(&self, samples: &Samples) -> Result<Embedding> {
+        self.clock.time(|| self.inner.activations(samples))
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.clock.time(|| self.inner.settle())
+    }
+
+    fn experts(&self) -> Vec<ExpertReport> {
+        self.inner.experts()
     }
 
     fn layers(&self) -> Result<Vec<LayerReport>> {

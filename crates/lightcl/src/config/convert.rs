@@ -6,11 +6,17 @@ use crate::driver::CheckpointPolicy;
 use crate::source::{CsvOptions, FileKind, FileSourceConfig};
 use lightcl_boundary::{AutoConfig, DetectorConfigs, ErrorConfig, EveryConfig, NewClassesConfig, RegimesConfig};
 use lightcl_core::{BoundaryDetector, Result};
-use lightcl_learner::{ActiveClasses, Backbone, FrozenNorm, LearnerConfig, MemoryConfig, Method, NamedWeights, Prefix};
+use lightcl_learner::{
+    ActiveClasses, AnalyticConfig, Backbone, FrozenNorm, HeadKind, LearnerConfig, MemoryConfig, Method, NamedWeights,
+    Precision, Prefix, Reading, Standardize, Tap, Update,
+};
 use lightcl_stream::OperatorConfig;
 use lightcl_stream::encode::{CategoryEncoding, DEFAULT_CATEGORY_SLOTS, EncoderConfig, FeatureConfig, FeatureKind};
 use std::path::Path;
 use std::time::Duration;
+
+/// With windows of fewer rows exact updating costs less than solving.
+const ROW_WINDOW: usize = 8;
 
 impl From<FileType> for FileKind {
     fn from(kind: FileType) -> Self {
@@ -154,8 +160,63 @@ impl Settings {
                 ratio: learner.memory.ratio,
                 beta: learner.memory.beta,
             },
+            head: match learner.head {
+                settings::Head::Network => HeadKind::Network,
+                settings::Head::Analytic => HeadKind::Analytic,
+                settings::Head::Mixture => HeadKind::Mixture,
+            },
+            analytic: self.analytic_config(),
             sparse: learner.sparse,
             initial_classes: learner.initial_classes,
+        }
+    }
+
+    fn analytic_config(&self) -> AnalyticConfig {
+        let analytic = &self.learner.analytic;
+        let update = match analytic.update.given() {
+            Some(settings::Update::Window) => Update::Window,
+            Some(settings::Update::Row) => Update::Row,
+            None if self.learner.window_samples < ROW_WINDOW => Update::Row,
+            None => Update::Window,
+        };
+        AnalyticConfig {
+            tap: analytic
+                .tap
+                .iter()
+                .map(|tap| match tap {
+                    settings::Tap::Input => Tap::Input,
+                    settings::Tap::Prefix => Tap::Prefix,
+                    settings::Tap::Stages => Tap::Stages,
+                })
+                .collect(),
+            width: analytic.width.given(),
+            linear: analytic.linear,
+            grid: analytic.grid,
+            standardize: match analytic.standardize.given() {
+                Some(settings::Standardize::None) => Standardize::None,
+                Some(settings::Standardize::Fixed) => Standardize::Fixed,
+                Some(settings::Standardize::Running) => Standardize::Running,
+                None if update == Update::Row => Standardize::Running,
+                None => Standardize::Fixed,
+            },
+            forget: analytic.forget.clone(),
+            ridge: analytic.ridge.given(),
+            reading: match analytic.reading {
+                settings::Reading::Auto => Reading::Auto,
+                settings::Reading::Ridge => Reading::Ridge,
+                settings::Reading::Lda => Reading::Lda,
+            },
+            update,
+            precision: match analytic.precision {
+                settings::Precision::Double => Precision::Double,
+                settings::Precision::Single => Precision::Single,
+            },
+            previous_label: analytic.previous_label,
+            no_change: analytic.no_change,
+            share: analytic.share,
+            evidence: analytic.evidence,
+            max_bytes: analytic.max_bytes,
+            bridge_bytes: analytic.bridge_bytes,
         }
     }
 

@@ -4,8 +4,8 @@ use arrow_array::builder::{Float32Builder, StringBuilder, UInt32Builder, UInt64B
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use lightcl_core::{
-    BoundaryEvent, Error, Evidence, LayerReport, MergedTasks, PartBytes, Prediction, PrequentialReport, Result,
-    StabilityReport,
+    BoundaryEvent, Error, Evidence, ExpertReport, LayerReport, MergedTasks, PartBytes, Prediction, PrequentialReport,
+    Result, StabilityReport,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -78,6 +78,7 @@ pub fn stability_schema() -> SchemaRef {
         required("vital_channels", DataType::UInt64),
         number("drift"),
     ]);
+    let expert = structure(vec![required("expert", DataType::Utf8), required("weight", DataType::Float64)]);
     let part = structure(vec![required("part", DataType::Utf8), required("bytes", DataType::UInt64)]);
     Arc::new(Schema::new(vec![
         required("format", DataType::UInt32),
@@ -101,6 +102,7 @@ pub fn stability_schema() -> SchemaRef {
         number("forgetting"),
         number("any_time_accuracy"),
         required("layers", list(layer, false)),
+        required("experts", list(expert, false)),
         required("bytes", list(part, false)),
     ]))
 }
@@ -214,6 +216,7 @@ struct StabilityRow<'a> {
     forgetting: Option<f64>,
     any_time_accuracy: Option<f64>,
     layers: &'a [LayerReport],
+    experts: &'a [ExpertReport],
     bytes: &'a [PartBytes],
 }
 
@@ -242,6 +245,7 @@ pub(super) fn stability_rows(reports: &[StabilityReport]) -> Result<RecordBatch>
         forgetting: report.forgetting,
         any_time_accuracy: report.any_time_accuracy,
         layers: &report.layers,
+        experts: &report.experts,
         bytes: &report.bytes,
     });
     table(stability_schema(), &rows.collect::<Vec<_>>())

@@ -1,8 +1,9 @@
 //! Outputs for tests: a few of every kind.
 
 use lightcl_core::{
-    AccuracyMatrix, Blob, BlobEntry, BoundaryEvent, Evidence, LayerReport, Manifest, MergedTasks, Output, PartBytes,
-    Position, Positions, Prediction, PrequentialReport, RejectReason, Rejected, Snapshot, StabilityReport, state,
+    AccuracyMatrix, Blob, BlobEntry, BoundaryEvent, Evidence, ExpertReport, LayerReport, Manifest, MergedTasks, Output,
+    PartBytes, Position, Positions, Prediction, PrequentialReport, RejectReason, Rejected, Snapshot, StabilityReport,
+    state,
 };
 use std::sync::Arc;
 
@@ -63,6 +64,7 @@ pub fn report(samples: u64) -> Output {
         forgetting: None,
         any_time_accuracy: Some(0.5),
         layers: vec![LayerReport { layer: "deep.0".to_owned(), channels: 8, vital_channels: 3, drift: Some(0.125) }],
+        experts: vec![ExpertReport { expert: "network".to_owned(), weight: 0.25 }],
         bytes: vec![PartBytes { part: "suffix".to_owned(), bytes: 12 }],
     }))
 }

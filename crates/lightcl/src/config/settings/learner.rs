@@ -1,5 +1,6 @@
 //! `[learner]`: what learns.
 
+use super::analytic::Analytic;
 use lightcl_learner::{LearnerConfig, MemoryConfig};
 use lightcl_stream::OperatorConfig;
 use schemars::JsonSchema;
@@ -56,8 +57,10 @@ pub struct Learner {
     pub seed: u64,
     /// Prunes channels before the first task, to about a tenth of the weights.
     pub sparse: bool,
-    /// What turns the last layer's activations into classes.
+    /// What turns activations into classes.
     pub head: Head,
+    /// The heads solved in closed form (second-order feature patterns).
+    pub analytic: Analytic,
     /// The memory of feature patterns.
     pub memory: Memory,
 }
@@ -86,6 +89,7 @@ impl Default for Learner {
             seed: learner.seed,
             sparse: learner.sparse,
             head: Head::default(),
+            analytic: Analytic::default(),
             memory: Memory::default(),
         }
     }
@@ -146,13 +150,18 @@ pub enum ActiveClasses {
     Seen,
 }
 
-/// What turns the last layer's activations into classes.
+/// What turns activations into classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Head {
     /// A linear layer, trained with the rest, as published.
     #[default]
     Network,
+    /// Heads solved in closed form from second-order statistics of features: one pass, nothing forgotten. The network is
+    /// trained only to make the frozen layers, where these are tapped.
+    Analytic,
+    /// Both, mixed by their prequential evidence.
+    Mixture,
 }
 
 /// The memory of feature patterns.

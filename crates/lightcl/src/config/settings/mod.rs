@@ -4,6 +4,7 @@
 //! What a key may hold is checked against that schema first (`super::walk`), so that a mistake is shown where it
 //! stands; what keys may hold together comes after (`super::conflicts`).
 
+mod analytic;
 mod boundary;
 mod calendar;
 mod detectors;
@@ -12,6 +13,7 @@ mod outputs;
 mod sample;
 mod source;
 
+pub use analytic::{Analytic, AutoWord, OrAuto, Precision, Reading, Standardize, Tap, Update};
 pub use boundary::{AutoDetector, Boundary, ErrorDetector, NewClassesDetector, Regimes};
 pub use calendar::CalendarDetector;
 pub use detectors::{

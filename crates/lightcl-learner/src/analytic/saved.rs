@@ -1,0 +1,63 @@
+//! The bank as it is saved.
+
+use super::Bank;
+use super::bridge::Bridge;
+use super::calibration::Calibration;
+use super::features::SavedFeatures;
+use super::head::{Head, SavedHead};
+use super::mixture::Mixture;
+use super::no_change::NoChange;
+use lightcl_core::{ClassId, Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// All that a bank has learnt.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedBank {
+    scales: SavedFeatures,
+    heads: Vec<SavedHead>,
+    mixture: Mixture,
+    network: Option<Calibration>,
+    no_change: Option<NoChange>,
+    last_label: Option<ClassId>,
+    bridge: Option<Bridge>,
+}
+
+impl Bank {
+    pub(crate) fn save(&self) -> SavedBank {
+        SavedBank {
+            scales: self.map.save(),
+            heads: self.heads.iter().map(Head::save).collect(),
+            mixture: self.mixture.clone(),
+            network: self.network.clone(),
+            no_change: self.no_change.clone(),
+            last_label: self.last_label,
+            bridge: self.bridge.clone(),
+        }
+    }
+
+    /// Puts a saved bank back into a new one of the same settings. `width` is that of a sample, `most_classes` what the
+    /// learner's head has.
+    pub(crate) fn restore(&mut self, saved: SavedBank, width: usize, most_classes: usize) -> Result<()> {
+        let sound = saved.heads.len() == self.heads.len()
+            && saved.mixture.is_sound(self.mixture.weights().len())
+            && saved.network.is_some() == self.network.is_some()
+            && saved.network.as_ref().is_none_or(Calibration::is_sound)
+            && saved.no_change.is_some() == self.no_change.is_some()
+            && saved.no_change.as_ref().is_none_or(NoChange::is_sound)
+            && saved.last_label.is_none_or(|label| (label as usize) < most_classes)
+            && saved.bridge.as_ref().is_none_or(|bridge| bridge.is_sound(width));
+        if !sound {
+            return Err(Error::user("the saved analytic heads do not fit the settings, or are damaged"));
+        }
+        self.map.restore(&self.config, saved.scales)?;
+        for (head, saved) in self.heads.iter_mut().zip(saved.heads) {
+            head.restore(saved, most_classes)?;
+        }
+        self.mixture = saved.mixture;
+        self.network = saved.network;
+        self.no_change = saved.no_change;
+        self.last_label = saved.last_label;
+        self.bridge = saved.bridge;
+        Ok(())
+    }
+}
