@@ -95,7 +95,7 @@ pub struct AnalyticConfig {
     pub standardize: Standardize,
     /// Forgetting factors, one head each: all sums are multiplied by it once a row. 1 never forgets.
     pub forget: Vec<f64>,
-    /// Ridge as a share of the mean diagonal of the Gram matrix; none picks it from a grid by prequential loss.
+    /// Ridge in rows: as strong as so many rows of the features' mean square. None picks it from a grid by prequential loss.
     pub ridge: Option<f64>,
     /// How classifiers are read from the statistics.
     pub reading: Reading,
@@ -163,8 +163,8 @@ impl AnalyticConfig {
             check(factor > 0.5 && factor <= 1.0, "analytic.forget", "choose factors in (0.5, 1]", factor)?;
         }
         if let Some(ridge) = self.ridge {
-            let allowed = ridge.is_finite() && (1e-6..=1e3).contains(&ridge);
-            check(allowed, "analytic.ridge", "choose \"auto\" or a number from 1e-6 to 1000", ridge)?;
+            let allowed = ridge.is_finite() && (1e-6..=1e6).contains(&ridge);
+            check(allowed, "analytic.ridge", "choose \"auto\" or a number from 1e-6 to 1000000", ridge)?;
         }
         check((0.0..=0.5).contains(&self.share), "analytic.share", "choose a number in [0, 0.5]", self.share)?;
         let evidence = self.evidence;

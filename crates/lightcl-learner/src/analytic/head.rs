@@ -16,6 +16,9 @@ use std::sync::Arc;
 const GROWTH: f64 = 0.05;
 /// Scores of ridge regression are estimates of probabilities: at first they count this much in a softmax.
 const RIDGE_TEMPERATURE: f64 = 8.0;
+/// Losses count the less the older they are, even where sums never forget: what suits a thousand rows is not what suited
+/// ten.
+const REMEMBER: f64 = 0.999;
 /// Without a given ridge, exact updating uses this one, in units of the features' squares.
 const ROW_RIDGE: f64 = 1.0;
 
@@ -124,7 +127,7 @@ impl Head {
             Kind::Window { statistics, candidates, best, waiting } => {
                 for candidate in candidates.iter_mut() {
                     let Some(linear) = &candidate.linear else { continue };
-                    judge(&mut candidate.calibration, &linear.score(rows), labels, forget);
+                    judge(&mut candidate.calibration, &linear.score(rows), labels, forget.min(REMEMBER));
                 }
                 let losses = candidates.iter().map(|candidate| candidate.calibration.loss());
                 if candidates[*best].linear.is_some() {
@@ -152,7 +155,7 @@ impl Head {
             }
             Kind::Row { head, ridge, calibration } => {
                 if head.classes() > 0 {
-                    judge(calibration, &row_scores(head, rows), labels, forget);
+                    judge(calibration, &row_scores(head, rows), labels, forget.min(REMEMBER));
                 }
                 let head = Arc::make_mut(head);
                 let mut numbers = vec![0.0; rows.ncols()];

@@ -8,8 +8,8 @@ use faer::linalg::cholesky::llt::solve::solve_in_place;
 use faer::linalg::solvers::{PartialPivLu, Solve};
 use faer::{Mat, Par};
 
-/// Ridges that are tried where none is given, as shares of the mean diagonal of the Gram matrix.
-pub(crate) const RIDGES: [f64; 3] = [1e-4, 1e-2, 1.0];
+/// Ridges that are tried where none is given, in rows: see [`solve`].
+pub(crate) const RIDGES: [f64; 3] = [1.0, 10.0, 100.0];
 /// A diagonal of nothing still gets a ridge, so that no rows at all give weights of 0.
 const LEAST_RIDGE: f64 = 1e-9;
 /// Classes with less weight than this are gone: forgetting has emptied them.
@@ -32,12 +32,14 @@ pub(crate) struct Solved {
     weights: Vec<f64>,
 }
 
-/// Solves with a ridge of a share of the mean diagonal. None where the matrix cannot be factorised, which a ridge prevents
+/// Solves with a ridge as strong as so many rows of the mean square of the features: much while rows are few, little when they
+/// are many, and the same whatever the scale. None where the matrix cannot be factorised, which a ridge prevents
 /// but for numbers beyond all measure.
 pub(crate) fn solve(statistics: &Statistics, ridge: f64) -> Option<Solved> {
     let (m, k) = (statistics.features, statistics.classes());
     let trace: f64 = (0..m).map(|row| statistics.gram.at(row, row)).sum();
-    let ridge = (ridge * trace / m.max(1) as f64).max(LEAST_RIDGE);
+    let rows = statistics.weight().max(f64::MIN_POSITIVE);
+    let ridge = (ridge * trace / (m.max(1) as f64 * rows)).max(LEAST_RIDGE);
     let mut factor = statistics.gram.to_lower(m);
     for row in 0..m {
         factor[(row, row)] += ridge;
@@ -139,9 +141,9 @@ mod tests {
     #[test]
     fn the_ridge_reading_satisfies_its_normal_equations() {
         let (statistics, rows, labels) = statistics();
-        let linear = solve(&statistics, 1e-2).unwrap().read(Reading::Ridge);
+        let linear = solve(&statistics, 0.6).unwrap().read(Reading::Ridge);
         let trace: f64 = (0..4).map(|i| statistics.gram.at(i, i)).sum();
-        let ridge = 1e-2 * trace / 4.0;
+        let ridge = 0.6 * trace / (4.0 * 60.0);
         // (G + ridge) (W_a - W_b) = C_a - C_b: weights are known up to what all classes share.
         for feature in 0..4 {
             let product = |class: usize| -> f64 {
@@ -160,9 +162,9 @@ mod tests {
     #[test]
     fn the_discriminant_is_that_of_the_within_class_scatter() {
         let (statistics, rows, labels) = statistics();
-        let linear = solve(&statistics, 1e-2).unwrap().read(Reading::Lda);
+        let linear = solve(&statistics, 0.6).unwrap().read(Reading::Lda);
         let trace: f64 = (0..4).map(|i| statistics.gram.at(i, i)).sum();
-        let ridge = 1e-2 * trace / 4.0;
+        let ridge = 0.6 * trace / (4.0 * 60.0);
         let mean = |class: u32, j: usize| -> f64 {
             (0..60).filter(|&r| labels[r] == class).map(|r| rows[(r, j)]).sum::<f64>() / 20.0
         };

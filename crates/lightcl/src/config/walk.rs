@@ -24,9 +24,9 @@ impl<'a> Walker<'a> {
     fn value(&mut self, shape: Shape<'a>, node: &Node, path: &mut Vec<String>) -> Option<Value> {
         let forms = shape.forms();
         let choices: Vec<&str> = forms.iter().filter_map(|form| form.choices()).flatten().collect();
-        let is_list = node.is("array") && forms.iter().any(|form| form.json_type() == Some("array"));
-        if !choices.is_empty() && !is_list {
-            return self.choice(&choices, node, path);
+        let free = || forms.iter().filter(|form| form.choices().is_none()).filter_map(|form| form.json_type());
+        if !choices.is_empty() && !free().any(|name| node.is(name)) {
+            return self.choice(&choices, &free().map(type_in_words).collect::<Vec<_>>(), node, path);
         }
         let node = &as_text(&forms, node);
         let fits = |form: &&Shape<'_>| form.json_type().is_none_or(|name| node.is(name));
@@ -47,9 +47,14 @@ impl<'a> Walker<'a> {
         }
     }
 
-    fn choice(&mut self, choices: &[&str], node: &Node, path: &[String]) -> Option<Value> {
+    /// One of some texts; `others` are the types of value that might stand there too.
+    fn choice(&mut self, choices: &[&str], others: &[&str], node: &Node, path: &[String]) -> Option<Value> {
         let path = path.join(".");
-        let listed = || choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(", ");
+        let texts = || choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(", ");
+        let listed = || match others {
+            [] => texts(),
+            others => format!("{} or {}", texts(), others.join(" or ")),
+        };
         let text = node.content_text();
         match text {
             Some(text) if choices.contains(&text) => return Some(Value::from(text)),

@@ -23,7 +23,7 @@ pub struct Analytic {
     /// Forgetting factors, one head each: all sums are multiplied by it once a sample; 1.0 never forgets.
     #[schemars(length(min = 1, max = 16), inner(range(min = 0.5, max = 1)))]
     pub forget: Vec<f64>,
-    /// Ridge as a share of the features' mean square; "auto" picks it by prequential loss.
+    /// Ridge in samples: as strong as so many of them with the features' mean square; "auto" picks it by prequential loss.
     pub ridge: OrAuto<f64>,
     /// How classes are read from the statistics.
     pub reading: Reading,
