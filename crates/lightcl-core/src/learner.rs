@@ -97,13 +97,23 @@ pub struct ExpertReport {
 /// A model that learns a stream of tasks.
 ///
 /// Implementations are deterministic (rules in `docs/concepts.md`): learning the same rows in the same order from the
-/// same state gives the same bytes, whatever the number of threads. Scoring never changes state.
+/// same state gives the same bytes, whatever the number of threads. [`Learner::score`] never changes state.
 pub trait Learner: Stateful + Send {
     /// Class scores of each row. Before any class is known `classes` is 0.
     ///
     /// # Errors
     /// When the samples have another shape than the learner.
     fn score(&self, samples: &Samples) -> Result<Logits>;
+
+    /// Scores the rows that come next in the stream, as [`Learner::score`] does; their labels have arrived by the time it
+    /// returns, and a learner may take them as evidence of how good its scores are, or let the rows that follow know of them.
+    /// The rows are learnt from later: see [`Learner::learn`].
+    ///
+    /// # Errors
+    /// When the samples have another shape than the learner.
+    fn score_next(&mut self, samples: &Samples) -> Result<Logits> {
+        self.score(samples)
+    }
 
     /// Learns from one window: `passes` passes over it in batches. Classes never seen before grow the head.
     ///

@@ -166,6 +166,13 @@ impl Learner for LightClLearner {
         }
     }
 
+    /// As [`Learner::score`]; the labels then judge the experts of a mixture and, with [`crate::Update::Row`], count for the rows
+    /// that follow.
+    fn score_next(&mut self, samples: &Samples) -> Result<Logits> {
+        self.model.check(samples)?;
+        self.score_next_mixed(samples)
+    }
+
     /// Trains on the window: the first pass in order of arrival, later ones in seeded order, at most `batch_samples`
     /// rows a step, in steps of nearly equal size. Rows with non-finite features or weights, and classes beyond [`crate::MAX_CLASSES`], are
     /// rejected by themselves; a step that explodes rejects its whole batch.

@@ -124,20 +124,59 @@ impl LightClLearner {
 
     /// Logarithms of mixed probabilities.
     pub(crate) fn score_mixed(&self, bank: &Bank, features: &[f32], rows: usize) -> Result<Logits> {
-        let (classes, width) = (self.model.classes, self.model.network.input_width());
+        let (classes, width) = (self.model.classes.max(bank.classes()), self.model.network.input_width());
         let mut logits = Logits { classes, values: Vec::with_capacity(rows * classes) };
         if classes == 0 {
             return Ok(logits);
         }
         for chunk in features.chunks(CHUNK_ROWS * width) {
             let count = chunk.len() / width;
-            let run = if self.runs_network() { Some(self.run_prefix(chunk, count)?) } else { None };
-            let taps = self.tap_rows(chunk, run.as_ref())?;
-            let embedding = run.map(|run| run.embedding);
+            let (taps, network) = self.opinions(bank, chunk, count)?;
             let previous = vec![bank.previous_label(); count];
-            logits.values.extend(self.mix(bank, &taps, embedding, count, &previous)?.values);
+            logits.values.extend(self.mix(bank, &taps, network, count, &previous)?.values);
         }
         Ok(logits)
+    }
+
+    /// `Learner::score_next`.
+    pub(crate) fn score_next_mixed(&mut self, samples: &Samples) -> Result<Logits> {
+        let Some(mut bank) = self.analytic.take() else { return self.model.score(&samples.features, samples.len()) };
+        let logits = self.score_next_with(&mut bank, samples);
+        self.analytic = Some(bank);
+        logits
+    }
+
+    fn score_next_with(&self, bank: &mut Bank, samples: &Samples) -> Result<Logits> {
+        let (classes, width) = (self.model.classes.max(bank.classes()), self.model.network.input_width());
+        let mut logits = Logits { classes, values: Vec::with_capacity(samples.len() * classes) };
+        // All rows are scored before the label of any is known.
+        let previous = bank.previous_label();
+        for (chunk, features) in samples.features.chunks(CHUNK_ROWS * width).enumerate() {
+            let count = features.len() / width;
+            let place = chunk * CHUNK_ROWS..chunk * CHUNK_ROWS + count;
+            let (taps, network) = self.opinions(bank, features, count)?;
+            let previous = vec![previous; count];
+            let rows = Rows { taps: &taps, count, previous: &previous, network: network.as_ref() };
+            let mixed = bank.score_next(&rows, &samples.labels[place.clone()], &samples.weights[place], classes)?;
+            logits.values.extend(match network {
+                Some(network) if !bank.is_ready(self.progress.frozen) => widened(network, count, classes).values,
+                _ => mixed.values,
+            });
+        }
+        Ok(logits)
+    }
+
+    /// What the taps give of rows, and the network's scores where they are needed.
+    fn opinions(&self, bank: &Bank, features: &[f32], count: usize) -> Result<(Vec<TapRows>, Option<Logits>)> {
+        let run = if self.runs_network() { Some(self.run_prefix(features, count)?) } else { None };
+        let taps = self.tap_rows(features, run.as_ref())?;
+        Ok((taps, self.needed_logits(bank, run.map(|run| run.embedding))?))
+    }
+
+    /// The network's scores where it is an expert, or where the heads have nothing to say yet.
+    fn needed_logits(&self, bank: &Bank, embedding: Option<Tensor<2>>) -> Result<Option<Logits>> {
+        let needed = self.config.head == HeadKind::Mixture || !bank.is_ready(self.progress.frozen);
+        embedding.filter(|_| needed).map(|embedding| self.network_logits(embedding)).transpose()
     }
 
     /// Mixes what the heads and, where it has a say, the network give.
@@ -145,22 +184,17 @@ impl LightClLearner {
         &self,
         bank: &Bank,
         taps: &[TapRows],
-        embedding: Option<Tensor<2>>,
+        network: Option<Logits>,
         count: usize,
         previous: &[Option<ClassId>],
     ) -> Result<Logits> {
-        let is_ready = bank.is_ready(self.progress.frozen);
-        let network = match embedding {
-            Some(embedding) if self.config.head == HeadKind::Mixture || !is_ready => {
-                Some(self.network_logits(embedding)?)
-            }
-            _ => None,
-        };
         match network {
-            Some(network) if !is_ready => Ok(network),
+            Some(network) if !bank.is_ready(self.progress.frozen) => {
+                Ok(widened(network, count, self.model.classes.max(bank.classes())))
+            }
             network => {
                 let rows = Rows { taps, count, previous, network: network.as_ref() };
-                bank.score(&rows, self.model.classes)
+                bank.score(&rows, self.model.classes.max(bank.classes()))
             }
         }
     }
@@ -173,8 +207,7 @@ impl LightClLearner {
         Ok(Logits { classes: self.model.classes, values: scores })
     }
 
-    /// Shows the heads the rows of a window that may be learnt from: before the network learns them, so that it is judged by
-    /// rows it has not seen.
+    /// Shows the heads the rows of a window that may be learnt from.
     pub(crate) fn learn_analytic(&mut self, window: &Samples, good: &[usize], run: Option<&PrefixRun>) -> Result<()> {
         let Some(mut bank) = self.analytic.take() else { return Ok(()) };
         let learnt = self.show(&mut bank, window, good, run);
@@ -184,10 +217,6 @@ impl LightClLearner {
 
     fn show(&self, bank: &mut Bank, window: &Samples, good: &[usize], run: Option<&PrefixRun>) -> Result<()> {
         let mut taps = self.tap_rows(&window.features, run)?;
-        let mut network = match run {
-            Some(run) if self.config.head == HeadKind::Mixture => Some(self.network_logits(run.embedding.clone())?),
-            _ => None,
-        };
         let rows = window.len();
         let chosen;
         let window = if good.len() == rows {
@@ -196,16 +225,11 @@ impl LightClLearner {
             for values in taps.iter_mut().filter_map(|tap| tap.values.as_mut()) {
                 *values = choose(values, rows, good);
             }
-            for logits in network.iter_mut() {
-                logits.values = choose(&logits.values, rows, good);
-            }
             chosen = window.select(good);
             &chosen
         };
-        let previous = vec![bank.previous_label(); window.len()];
-        let rows = Rows { taps: &taps, count: window.len(), previous: &previous, network: network.as_ref() };
         let targets = Targets { labels: &window.labels, weights: &window.weights, features: &window.features };
-        bank.learn(&rows, &targets, self.model.classes)
+        bank.learn(&taps, &targets)
     }
 
     /// Shows the heads the prefix's features of rows that they have learnt without, now that it has frozen.
@@ -270,7 +294,7 @@ impl LightClLearner {
                 .with("found", format!("{:?}", embedding.shape))
                 .with("numbers", embedding.values.len()));
         }
-        let classes = self.model.classes;
+        let classes = self.model.classes.max(bank.classes());
         let mut logits = Logits { classes, values: Vec::new() };
         for chunk in embedding.values.chunks(CHUNK_ROWS * width.max(1)) {
             if classes == 0 {
@@ -295,11 +319,25 @@ impl LightClLearner {
                 .map(|row| labels.get(row).filter(|&&label| label >= 0.0).map(|&label| label as ClassId))
                 .collect();
             let taps = self.tap_rows(&input, run.as_ref())?;
-            let embedding = run.map(|run| run.embedding);
-            logits.values.extend(self.mix(bank, &taps, embedding, rows.len(), &previous)?.values);
+            let network = self.needed_logits(bank, run.map(|run| run.embedding))?;
+            logits.values.extend(self.mix(bank, &taps, network, rows.len(), &previous)?.values);
         }
         Ok(logits)
     }
+}
+
+/// Scores with columns for classes that the network does not know yet, beneath all others.
+fn widened(logits: Logits, rows: usize, classes: usize) -> Logits {
+    if logits.classes >= classes {
+        return logits;
+    }
+    const BENEATH: f32 = -1e6;
+    let mut values = Vec::with_capacity(rows * classes);
+    for row in 0..rows {
+        values.extend_from_slice(logits.row(row));
+        values.resize((row + 1) * classes, BENEATH);
+    }
+    Logits { classes, values }
 }
 
 /// Some rows of row-major numbers.

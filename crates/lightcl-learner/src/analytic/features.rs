@@ -4,7 +4,7 @@ use super::projection::Projection;
 use super::standardizer::Standardizer;
 use super::{AnalyticConfig, Tap};
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 use lightcl_core::{ClassId, Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,19 @@ pub(crate) struct TapMap {
 }
 
 impl TapMap {
+    /// A tap's numbers, scaled; none where it is not there yet.
+    fn scaled(&self, tap: &TapRows, rows: usize) -> Result<Option<Vec<f32>>> {
+        let Some(values) = tap.values.as_ref().filter(|_| self.standardizer.is_ready()) else { return Ok(None) };
+        if values.len() != rows * self.width {
+            return Err(Error::internal("a tap gave another number of numbers than its rows have")
+                .with("expected", rows * self.width)
+                .with("found", values.len()));
+        }
+        let mut values = values.clone();
+        self.standardizer.apply(&mut values);
+        Ok(Some(values))
+    }
+
     fn linear_features(&self) -> usize {
         if self.linear { self.width } else { 0 }
     }
@@ -44,8 +57,8 @@ pub(crate) struct FeatureMap {
     pub(crate) taps: Vec<TapMap>,
     /// Features in all.
     pub(crate) features: usize,
-    /// What the rows of the projection for labels before are drawn from.
-    label_seed: Option<u64>,
+    /// Random features of the input and the label before, for the head that knows it.
+    pub(crate) lag: Option<Projection>,
 }
 
 /// What of a feature map is learnt.
@@ -58,25 +71,26 @@ impl FeatureMap {
         taps.sort_by_key(|(tap, _)| *tap != Tap::Input);
         let width = config.random_features(taps.iter().map(|(_, width)| width).sum())?;
         let count = taps.len();
+        let lag = match taps.first() {
+            Some(&(tap, inputs)) if config.previous_label => {
+                Some(Projection::new(tap_seed(seed, tap) ^ LAG_MARK, inputs, width))
+            }
+            _ => None,
+        };
         let mut features = 1;
-        let taps: Vec<TapMap> = taps
-            .into_iter()
-            .enumerate()
-            .map(|(index, (tap, tap_width))| {
-                let outputs = (index + 1) * width / count - index * width / count;
-                let projection = (outputs > 0).then(|| Projection::new(tap_seed(seed, tap), tap_width, outputs));
-                let linear = config.linear || width == 0;
-                let first = features;
-                features += outputs + if linear { tap_width } else { 0 };
-                let standardizer = Standardizer::new(config.standardize, tap_width);
-                TapMap { tap, width: tap_width, standardizer, projection, linear, first }
-            })
-            .collect();
-        let label_seed = config.previous_label.then(|| tap_seed(seed, taps[0].tap) ^ LABEL_MARK);
-        Ok(FeatureMap { taps, features, label_seed })
+        let mut map = |(index, (tap, tap_width)): (usize, (Tap, usize))| {
+            let outputs = (index + 1) * width / count - index * width / count;
+            let projection = (outputs > 0).then(|| Projection::new(tap_seed(seed, tap), tap_width, outputs));
+            let (linear, first) = (config.is_linear(), features);
+            features += outputs + if linear { tap_width } else { 0 };
+            let standardizer = Standardizer::new(config.scaling(), tap_width);
+            TapMap { tap, width: tap_width, standardizer, projection, linear, first }
+        };
+        let taps = taps.into_iter().enumerate().map(&mut map).collect();
+        Ok(FeatureMap { taps, features, lag })
     }
 
-    /// Shows standardisers the first window that their taps give.
+    /// Shows standardisers rows that are about to be learnt.
     pub(crate) fn prepare(&mut self, rows: &[TapRows]) {
         for (map, rows) in self.taps.iter_mut().zip(rows) {
             if let Some(values) = &rows.values {
@@ -94,42 +108,52 @@ impl FeatureMap {
         }
     }
 
-    /// Features of rows, `rows x features`; those of taps that are not there are 0. `previous` is the label before each
-    /// row, where one is known.
-    pub(crate) fn features(&self, taps: &[TapRows], rows: usize, previous: &[Option<ClassId>]) -> Result<Mat<f32>> {
+    /// Features of rows, `rows x features`; those of taps that are not there are 0.
+    pub(crate) fn features(&self, taps: &[TapRows], rows: usize) -> Result<Mat<f32>> {
         let mut features = Mat::<f32>::zeros(rows, self.features);
         features.col_mut(0).fill(1.0);
-        for (index, (map, tap)) in self.taps.iter().zip(taps).enumerate() {
-            let Some(values) = &tap.values else { continue };
-            if values.len() != rows * map.width {
-                return Err(Error::internal("a tap gave another number of numbers than its rows have")
-                    .with("expected", rows * map.width)
-                    .with("found", values.len()));
-            }
-            if !map.standardizer.is_ready() {
-                continue;
-            }
-            let mut values = values.clone();
-            map.standardizer.apply(&mut values);
+        for (map, tap) in self.taps.iter().zip(taps) {
+            let Some(values) = map.scaled(tap, rows)? else { continue };
             let scaled = MatRef::from_row_major_slice(&values, rows, map.width);
             let linear = map.linear_features();
             features.as_mut().subcols_mut(map.first, linear).copy_from(scaled.subcols(0, linear));
             let Some(projection) = &map.projection else { continue };
-            let matrix = MatRef::from_row_major_slice(&projection.matrix, projection.inputs, projection.outputs);
-            let mut random = features.as_mut().subcols_mut(map.first + linear, projection.outputs);
-            matmul(&mut random, Accum::Replace, scaled, matrix, 1.0, Par::Seq);
-            for (column, shift) in (0..projection.outputs).zip(projection.shifts.iter()) {
-                let mut cells = random.as_mut().col_mut(column);
-                for row in 0..rows {
-                    let before = match (index, self.label_seed, previous.get(row)) {
-                        (0, Some(seed), Some(&Some(label))) => label_weight(seed, label, column, projection),
-                        _ => 0.0,
-                    };
-                    cells[row] = (cells[row] + shift + before).max(0.0);
-                }
-            }
+            let random = features.as_mut().subcols_mut(map.first + linear, projection.outputs);
+            expand(scaled, projection, random, |_, _| 0.0);
         }
         Ok(features)
+    }
+
+    /// Features of the head that knows the label before: 1, the input, and random features of both.
+    pub(crate) fn lag_features(
+        &self,
+        taps: &[TapRows],
+        rows: usize,
+        previous: &[Option<ClassId>],
+    ) -> Result<Option<Mat<f32>>> {
+        let (Some(projection), Some(map), Some(tap)) = (&self.lag, self.taps.first(), taps.first()) else {
+            return Ok(None);
+        };
+        let mut features = Mat::<f32>::zeros(rows, self.lag_count());
+        features.col_mut(0).fill(1.0);
+        if let Some(values) = map.scaled(tap, rows)? {
+            let scaled = MatRef::from_row_major_slice(&values, rows, map.width);
+            features.as_mut().subcols_mut(1, map.width).copy_from(scaled);
+            let random = features.as_mut().subcols_mut(1 + map.width, projection.outputs);
+            expand(scaled, projection, random, |row, column| match previous.get(row) {
+                Some(&Some(label)) => label_weight(projection, label, column),
+                _ => 0.0,
+            });
+        }
+        Ok(Some(features))
+    }
+
+    /// Features of the head that knows the label before.
+    pub(crate) fn lag_count(&self) -> usize {
+        match (&self.lag, self.taps.first()) {
+            (Some(projection), Some(map)) => 1 + map.width + projection.outputs,
+            _ => 0,
+        }
     }
 
     /// First feature of those that come from a prefix.
@@ -149,7 +173,7 @@ impl FeatureMap {
     /// Puts saved standardisers back.
     pub(crate) fn restore(&mut self, config: &AnalyticConfig, saved: SavedFeatures) -> Result<()> {
         let fit = saved.0.len() == self.taps.len()
-            && saved.0.iter().zip(&self.taps).all(|(saved, map)| saved.fits(config.standardize, map.width));
+            && saved.0.iter().zip(&self.taps).all(|(saved, map)| saved.fits(config.scaling(), map.width));
         if !fit {
             return Err(Error::user("the saved standardisation does not fit the taps"));
         }
@@ -162,18 +186,36 @@ impl FeatureMap {
     /// Bytes of the standardisers, and of the projections, which are drawn anew from the seed and not saved.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let scales = self.taps.iter().map(|map| map.standardizer.bytes()).sum();
-        let drawn = self.taps.iter().filter_map(|map| map.projection.as_ref());
+        let drawn = self.taps.iter().filter_map(|map| map.projection.as_ref()).chain(&self.lag);
         (scales, drawn.map(|p| 4 * (p.matrix.len() + p.shifts.len()) as u64).sum())
     }
 }
 
-/// Keeps the draws of labels before apart from those of inputs.
-const LABEL_MARK: u64 = 0x6c61_6265_6c00_0000;
+/// Keeps the draws of the head that knows the label before apart from the others.
+const LAG_MARK: u64 = 0x6c61_6265_6c00_0000;
 
 /// What a label before adds to one random feature.
-fn label_weight(seed: u64, label: ClassId, column: usize, projection: &Projection) -> f32 {
+fn label_weight(projection: &Projection, label: ClassId, column: usize) -> f32 {
     let place = u64::from(label) << 32 | column as u64;
-    (super::projection::normal(seed, place) / (projection.inputs.max(1) as f64).sqrt()) as f32 * LABEL_SIZE
+    let scale = LABEL_SIZE / (projection.inputs.max(1) as f32).sqrt();
+    super::projection::normal(!projection.seed ^ LAG_MARK, place) as f32 * scale
+}
+
+/// The positive part of a projection plus its shifts plus what `more` says for a row and a feature.
+fn expand(
+    scaled: MatRef<'_, f32>,
+    projection: &Projection,
+    mut random: MatMut<'_, f32>,
+    more: impl Fn(usize, usize) -> f32,
+) {
+    let matrix = MatRef::from_row_major_slice(&projection.matrix, projection.inputs, projection.outputs);
+    matmul(&mut random, Accum::Replace, scaled, matrix, 1.0, Par::Seq);
+    for (column, shift) in projection.shifts.iter().enumerate() {
+        for row in 0..scaled.nrows() {
+            let cell = &mut random[(row, column)];
+            *cell = (*cell + shift + more(row, column)).max(0.0);
+        }
+    }
 }
 
 /// The seed of a tap's projection.

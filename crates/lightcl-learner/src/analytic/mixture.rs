@@ -4,9 +4,11 @@ use super::groups::Groups;
 use faer::Mat;
 use lightcl_core::ClassId;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Probabilities are at least this: evidence can say no more against an expert.
+/// Probabilities count as higher by this: no single row says more against an expert.
+const FLOOR: f64 = 1e-3;
+/// Weights and mixed probabilities are at least this.
 const LEAST: f64 = 1e-6;
 
 /// Weights of experts by the exponentiated log-likelihood of past rows, with a fixed share that moves to all at every row so
@@ -72,9 +74,13 @@ impl Mixture {
     }
 
     /// Logarithms of the mixed probabilities, row-major, `rows x classes`.
-    pub(crate) fn mix(&self, opinions: &Opinions, rows: usize) -> Vec<f32> {
+    /// Classes that are `fresh` belong to no group yet: they are taken for ones of what is being learnt.
+    pub(crate) fn mix(&self, opinions: &Opinions, rows: usize, fresh: &BTreeSet<ClassId>) -> Vec<f32> {
         let classes = opinions.classes;
-        let groups: Vec<(u32, Vec<usize>)> = self.groups.all().into_iter().collect();
+        let mut groups: Vec<(u32, Vec<usize>)> = self.groups.all().into_iter().collect();
+        if let Some((_, members)) = groups.iter_mut().find(|(group, _)| self.groups.active() == Some(*group)) {
+            members.extend(fresh.iter().map(|&class| class as usize));
+        }
         let all: Vec<usize> = groups.iter().flat_map(|(_, classes)| classes.iter().copied()).collect();
         let mut logits = vec![(LEAST * LEAST).ln() as f32; rows * classes];
         for row in 0..rows {
@@ -120,16 +126,21 @@ impl Mixture {
         mixed
     }
 
-    /// Takes in the class of one row: experts that had given it much gain weight.
-    pub(crate) fn take(&mut self, opinions: &Opinions, row: usize, label: ClassId, evidence: f64, share: f64) {
-        let before = self.groups.active();
-        // Judged by what was known before the row.
-        if let Some(group) = before.filter(|&group| self.groups.of(label as usize) == Some(group)) {
-            let members = self.groups.members(group);
-            if let Some(place) = members.iter().position(|&class| class == label as usize) {
-                self.judge(opinions, row, &members, place, evidence, share);
-            }
+    /// Takes in the class of one row as evidence: experts that had given it much gain weight. Only classes of the group that is
+    /// being learnt count.
+    pub(crate) fn judge_by(&mut self, opinions: &Opinions, row: usize, label: ClassId, evidence: f64, share: f64) {
+        let Some(group) = self.groups.active().filter(|&group| self.groups.of(label as usize) == Some(group)) else {
+            return;
+        };
+        let members = self.groups.members(group);
+        if let Some(place) = members.iter().position(|&class| class == label as usize) {
+            self.judge(opinions, row, &members, place, evidence, share);
         }
+    }
+
+    /// Takes in the class of a row that is learnt. Weights go with the group that they were earned in.
+    pub(crate) fn meet(&mut self, label: ClassId) {
+        let before = self.groups.active();
         if self.groups.meet(label) {
             if let Some(before) = before {
                 self.closed.insert(before, self.weights.clone());
@@ -146,7 +157,7 @@ impl Mixture {
         let even = 1.0 / members.len() as f64;
         for (expert, weight) in self.weights.iter_mut().enumerate() {
             let given = opinions.within(expert, row, members).map_or(even, |shares| shares[place]);
-            *weight *= given.max(LEAST).powf(evidence);
+            *weight *= (given + FLOOR).powf(evidence);
         }
         let total: f64 = self.weights.iter().sum();
         let count = self.weights.len() as f64;
@@ -181,16 +192,21 @@ mod tests {
         }
     }
 
+    fn take(mixture: &mut Mixture, opinions: &Opinions, label: ClassId) {
+        mixture.judge_by(opinions, 0, label, 1.0, 0.001);
+        mixture.meet(label);
+    }
+
     #[test]
     fn weight_goes_to_the_expert_that_was_right_and_comes_back_after_a_change() {
         let (opinions, mut mixture) = (opinions(), Mixture::new(2));
         mixture.groups.meet(0);
         mixture.groups.meet(1);
-        (0..200).for_each(|_| mixture.take(&opinions, 0, 0, 1.0, 0.001));
+        (0..200).for_each(|_| take(&mut mixture, &opinions, 0));
         assert!(mixture.weights()[0] > 0.99, "{:?}", mixture.weights());
-        (0..15).for_each(|_| mixture.take(&opinions, 0, 1, 1.0, 0.001));
+        (0..15).for_each(|_| take(&mut mixture, &opinions, 1));
         assert!(mixture.weights()[1] > 0.9, "{:?}", mixture.weights());
-        let logits = mixture.mix(&opinions, 1);
+        let logits = mixture.mix(&opinions, 1, &BTreeSet::new());
         assert!(logits[1] > logits[0]);
         assert!((logits.iter().map(|&l| f64::from(l).exp()).sum::<f64>() - 1.0).abs() < 1e-6);
     }
@@ -199,7 +215,7 @@ mod tests {
     fn an_expert_that_forgets_has_no_say_about_an_earlier_task() {
         let mut mixture = Mixture::new(2);
         let narrow = opinions();
-        (0..20).for_each(|row| mixture.take(&narrow, 0, row % 2, 1.0, 0.001));
+        (0..20).for_each(|row| take(&mut mixture, &narrow, row % 2));
         mixture.groups.begin_task();
         // Four classes now; the second expert is sure of the new ones and has the rest upside down.
         let scores = |values: [f32; 4]| Some(Mat::from_fn(1, 4, |_, class| values[class]));
@@ -209,10 +225,10 @@ mod tests {
             arbiter: 0,
             classes: 4,
         };
-        mixture.take(&wide, 0, 3, 1.0, 0.001);
-        (0..50).for_each(|_| mixture.take(&wide, 0, 2, 1.0, 0.001));
+        take(&mut mixture, &wide, 3);
+        (0..50).for_each(|_| take(&mut mixture, &wide, 2));
         assert!(mixture.weights()[1] > 0.99);
-        let logits = mixture.mix(&wide, 1);
+        let logits = mixture.mix(&wide, 1, &BTreeSet::new());
         let best = (0..4).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
         assert_eq!(best, Some(0), "{logits:?}");
     }

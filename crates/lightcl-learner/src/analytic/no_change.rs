@@ -4,43 +4,50 @@ use faer::Mat;
 use lightcl_core::ClassId;
 use serde::{Deserialize, Serialize};
 
-/// Rows after which an observation of a repeated label counts half.
-const HALF_LIFE: f64 = 200.0;
+/// How fast the probability of a repeated label follows what happens, and how far from certain it stays.
+const FOLLOW_REPEATS: f64 = 0.02;
+const DOUBT: f64 = 0.01;
+/// How fast the shares of classes do.
+const FOLLOW_SHARES: f64 = 0.005;
 
-/// The no-change classifier with the probability that a label repeats, which it learns.
+/// The no-change classifier with the probability that a label repeats, and the shares of the others, both of which it learns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct NoChange {
     repeats: f64,
-    rows: f64,
+    shares: Vec<f64>,
 }
 
 impl NoChange {
     pub(crate) fn new() -> NoChange {
-        // As if two rows had been seen, of which one repeated its label.
-        NoChange { repeats: 1.0, rows: 2.0 }
+        NoChange { repeats: 0.5, shares: Vec::new() }
     }
 
-    /// Logarithms of probabilities, the same for every row.
+    /// Logarithms of probabilities.
     pub(crate) fn score(&self, previous: &[Option<ClassId>], classes: usize) -> Mat<f32> {
-        let repeats = self.repeats / self.rows;
-        let others = (1.0 - repeats) / classes.saturating_sub(1).max(1) as f64;
-        Mat::from_fn(previous.len(), classes, |row, class| match previous[row] {
-            Some(label) if label as usize == class => repeats.ln() as f32,
-            Some(_) => others.max(1e-9).ln() as f32,
+        let share = |class: usize| self.shares.get(class).copied().unwrap_or(0.0) + 1e-6;
+        let all: f64 = (0..classes).map(share).sum();
+        Mat::from_fn(previous.len(), classes, |row, class| match previous[row].map(|label| label as usize) {
+            Some(label) if label == class => self.repeats.ln() as f32,
+            Some(label) => ((1.0 - self.repeats) * share(class) / (all - share(label)).max(1e-6)).max(1e-9).ln() as f32,
             None => 0.0,
         })
     }
 
     pub(crate) fn take(&mut self, previous: Option<ClassId>, label: ClassId) {
-        let Some(previous) = previous else { return };
-        let decay = 0.5_f64.powf(1.0 / HALF_LIFE);
-        let floor = 2.0 * (1.0 - decay);
-        self.repeats = decay * self.repeats + f64::from(u8::from(previous == label)) + 0.5 * floor;
-        self.rows = decay * self.rows + 1.0 + floor;
+        let place = label as usize;
+        if self.shares.len() <= place {
+            self.shares.resize(place + 1, 0.0);
+        }
+        self.shares.iter_mut().for_each(|share| *share *= 1.0 - FOLLOW_SHARES);
+        self.shares[place] += FOLLOW_SHARES;
+        if let Some(previous) = previous {
+            let repeated = f64::from(u8::from(previous == label));
+            self.repeats = (self.repeats + FOLLOW_REPEATS * (repeated - self.repeats)).clamp(DOUBT, 1.0 - DOUBT);
+        }
     }
 
     pub(crate) fn is_sound(&self) -> bool {
-        self.rows > 0.0 && self.rows.is_finite() && self.repeats >= 0.0 && self.repeats <= self.rows
+        self.repeats > 0.0 && self.repeats < 1.0 && self.shares.iter().all(|share| share.is_finite() && *share >= 0.0)
     }
 }
 
@@ -59,8 +66,9 @@ mod tests {
         }
         let scores = expert.score(&[Some(1), None], 3);
         let repeat = f64::from(scores[(0, 1)]).exp();
-        assert!((repeat - 0.9).abs() < 0.03, "{repeat}");
-        assert!((f64::from(scores[(0, 0)]).exp() - (1.0 - repeat) / 2.0).abs() < 1e-6);
+        assert!((repeat - 0.9).abs() < 0.05, "{repeat}");
+        let total: f64 = (0..3).map(|class| f64::from(scores[(0, class)]).exp()).sum();
+        assert!((total - 1.0).abs() < 1e-5, "{total}");
         assert_eq!(scores[(1, 0)], scores[(1, 2)]);
     }
 }

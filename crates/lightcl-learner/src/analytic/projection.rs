@@ -21,13 +21,15 @@ pub(crate) struct Projection {
     pub(crate) shifts: Arc<Vec<f32>>,
 }
 
-/// Shifts have this deviation: without any, all features of inputs of few numbers would bend in one point.
-const SHIFT: f64 = 0.5;
+/// Deviation of what is projected, and of the shifts: without shifts, all features of inputs of few numbers would bend in one
+/// point.
+const SCALE: f64 = 1.5;
+const SHIFT: f64 = 0.6;
 
 impl Projection {
     /// The projection of a seed.
     pub(crate) fn new(seed: u64, inputs: usize, outputs: usize) -> Projection {
-        let scale = 1.0 / (inputs.max(1) as f64).sqrt();
+        let scale = SCALE / (inputs.max(1) as f64).sqrt();
         let matrix = (0..(inputs * outputs) as u64).map(|n| (normal(seed, n) * scale) as f32).collect();
         let shifts = (0..outputs as u64).map(|n| (normal(!seed, n) * SHIFT) as f32).collect();
         Projection { seed, inputs, outputs, matrix: Arc::new(matrix), shifts: Arc::new(shifts) }

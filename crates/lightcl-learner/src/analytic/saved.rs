@@ -9,6 +9,7 @@ use super::mixture::Mixture;
 use super::no_change::NoChange;
 use lightcl_core::{ClassId, Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// All that a bank has learnt.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,7 +19,8 @@ pub(crate) struct SavedBank {
     mixture: Mixture,
     network: Option<Calibration>,
     no_change: Option<NoChange>,
-    last_label: Option<ClassId>,
+    last_labels: (Option<ClassId>, Option<ClassId>),
+    fresh: BTreeSet<ClassId>,
     bridge: Option<Bridge>,
 }
 
@@ -30,7 +32,8 @@ impl Bank {
             mixture: self.mixture.clone(),
             network: self.network.clone(),
             no_change: self.no_change.clone(),
-            last_label: self.last_label,
+            last_labels: (self.last_scored, self.last_learnt),
+            fresh: self.fresh.clone(),
             bridge: self.bridge.clone(),
         }
     }
@@ -44,7 +47,7 @@ impl Bank {
             && saved.network.as_ref().is_none_or(Calibration::is_sound)
             && saved.no_change.is_some() == self.no_change.is_some()
             && saved.no_change.as_ref().is_none_or(NoChange::is_sound)
-            && saved.last_label.is_none_or(|label| (label as usize) < most_classes)
+            && saved.fresh.iter().all(|&class| (class as usize) < crate::MAX_CLASSES)
             && saved.bridge.as_ref().is_none_or(|bridge| bridge.is_sound(width));
         if !sound {
             return Err(Error::user("the saved analytic heads do not fit the settings, or are damaged"));
@@ -56,7 +59,8 @@ impl Bank {
         self.mixture = saved.mixture;
         self.network = saved.network;
         self.no_change = saved.no_change;
-        self.last_label = saved.last_label;
+        (self.last_scored, self.last_learnt) = saved.last_labels;
+        self.fresh = saved.fresh;
         self.bridge = saved.bridge;
         Ok(())
     }

@@ -5,8 +5,9 @@ use super::statistics::Statistics;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_scratch};
 use faer::linalg::cholesky::llt::solve::solve_in_place;
+use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::{PartialPivLu, Solve};
-use faer::{Mat, Par};
+use faer::{Accum, Mat, MatRef, Par};
 
 /// Ridges that are tried where none is given, in rows: see [`solve`].
 pub(crate) const RIDGES: [f64; 3] = [1.0, 10.0, 100.0];
@@ -23,6 +24,30 @@ pub(crate) struct Linear {
     pub(crate) biases: Vec<f32>,
 }
 
+impl Linear {
+    /// `rows x classes`.
+    pub(crate) fn score(&self, rows: MatRef<'_, f32>) -> Mat<f32> {
+        let mut scores = Mat::from_fn(rows.nrows(), self.biases.len(), |_, class| self.biases[class]);
+        matmul(&mut scores, Accum::Add, rows, &self.weights, 1.0, Par::Seq);
+        scores
+    }
+
+    /// Weights class by class, and biases.
+    pub(crate) fn save(&self) -> (Vec<f32>, Vec<f32>) {
+        let classes = 0..self.weights.ncols();
+        (classes.flat_map(|class| self.weights.col(class).iter().copied()).collect(), self.biases.clone())
+    }
+
+    /// What was saved, where it fits.
+    pub(crate) fn restore((weights, biases): (Vec<f32>, Vec<f32>), features: usize) -> Option<Linear> {
+        let sound = weights.len() == features * biases.len() && weights.iter().chain(&biases).all(|n| n.is_finite());
+        sound.then(|| Linear {
+            weights: MatRef::from_column_major_slice(&weights, features, biases.len()).to_owned(),
+            biases,
+        })
+    }
+}
+
 /// `(G + ridge I)^-1 M` with the class means `M`, from which both readings follow.
 pub(crate) struct Solved {
     /// `features x classes`; 0 for classes that have no weight.
@@ -37,25 +62,37 @@ pub(crate) struct Solved {
 /// but for numbers beyond all measure.
 pub(crate) fn solve(statistics: &Statistics, ridge: f64) -> Option<Solved> {
     let (m, k) = (statistics.features, statistics.classes());
-    let trace: f64 = (0..m).map(|row| statistics.gram.at(row, row)).sum();
-    let rows = statistics.weight().max(f64::MIN_POSITIVE);
-    let ridge = (ridge * trace / (m.max(1) as f64 * rows)).max(LEAST_RIDGE);
-    let mut factor = statistics.gram.to_lower(m);
-    for row in 0..m {
-        factor[(row, row)] += ridge;
-    }
+    let factor = factorise(statistics, ridge)?;
     let means = Mat::from_fn(m, k, |feature, class| {
         let weight = statistics.class_weights[class];
         if weight > LEAST_WEIGHT { statistics.class_sum(class)[feature] / weight } else { 0.0 }
     });
-    let mut memory = MemBuffer::try_new(cholesky_in_place_scratch::<f64>(m, Par::Seq, Default::default())).ok()?;
-    let stack = MemStack::new(&mut memory);
-    cholesky_in_place(factor.as_mut(), Default::default(), Par::Seq, stack, Default::default()).ok()?;
     let mut solution = means.clone();
     let mut nothing = MemBuffer::try_new(faer::dyn_stack::StackReq::EMPTY).ok()?;
     solve_in_place(factor.as_ref(), solution.as_mut(), Par::Seq, MemStack::new(&mut nothing));
     let finite = (0..k).all(|class| solution.col(class).iter().all(|value| value.is_finite()));
     finite.then(|| Solved { solution, means, weights: statistics.class_weights.clone() })
+}
+
+/// A ridge of so many rows, in the units of the Gram matrix.
+pub(crate) fn ridge_of(statistics: &Statistics, ridge: f64) -> f64 {
+    let m = statistics.features;
+    let trace: f64 = (0..m).map(|row| statistics.gram.at(row, row)).sum();
+    let rows = statistics.weight().max(f64::MIN_POSITIVE);
+    (ridge * trace / (m.max(1) as f64 * rows)).max(LEAST_RIDGE)
+}
+
+/// The Cholesky factor of the Gram matrix with a ridge of so many rows.
+pub(crate) fn factorise(statistics: &Statistics, ridge: f64) -> Option<Mat<f64>> {
+    let (m, ridge) = (statistics.features, ridge_of(statistics, ridge));
+    let mut factor = statistics.gram.to_lower(m);
+    for row in 0..m {
+        factor[(row, row)] += ridge;
+    }
+    let mut memory = MemBuffer::try_new(cholesky_in_place_scratch::<f64>(m, Par::Seq, Default::default())).ok()?;
+    let stack = MemStack::new(&mut memory);
+    cholesky_in_place(factor.as_mut(), Default::default(), Par::Seq, stack, Default::default()).ok()?;
+    Some(factor)
 }
 
 impl Solved {

@@ -71,8 +71,8 @@ pub(crate) enum Standardizer {
     None,
     /// None before the first window.
     Fixed(Option<Scale>),
-    /// By all rows so far.
-    Running(Moments),
+    /// By all rows so far: the scale is that of the last window's end, none before the first.
+    Running(Moments, Option<Scale>),
 }
 
 impl Standardizer {
@@ -80,77 +80,75 @@ impl Standardizer {
         match kind {
             Standardize::None => Standardizer::None,
             Standardize::Fixed => Standardizer::Fixed(None),
-            Standardize::Running => Standardizer::Running(Moments::new(width)),
+            Standardize::Running => Standardizer::Running(Moments::new(width), None),
         }
     }
 
-    /// Whether it can scale: a fixed one must have seen a window.
+    /// Whether it can scale: one that has to see rows first must have seen some.
     pub(crate) fn is_ready(&self) -> bool {
-        !matches!(self, Standardizer::Fixed(None))
+        !matches!(self, Standardizer::Fixed(None) | Standardizer::Running(_, None))
     }
 
-    /// Sees the first window that is to be learnt from; only a fixed one cares.
+    /// Takes in rows before they are learnt from. Only the first window is its own measure: later ones are measured by the rows
+    /// before them, as they were when they were scored.
     pub(crate) fn prepare(&mut self, values: &[f32], width: usize) {
-        if let Standardizer::Fixed(scale @ None) = self
-            && !values.is_empty()
-        {
-            let mut moments = Moments::new(width);
+        let scale = match self {
+            Standardizer::Fixed(scale @ None) | Standardizer::Running(_, scale @ None) if !values.is_empty() => scale,
+            _ => return,
+        };
+        let mut moments = Moments::new(width);
+        moments.take(values);
+        *scale = Some(moments.scale());
+    }
+
+    /// Takes in rows that were learnt from; only a running one cares.
+    pub(crate) fn take(&mut self, values: &[f32]) {
+        if let Standardizer::Running(moments, scale) = self {
             moments.take(values);
             *scale = Some(moments.scale());
         }
     }
 
-    /// Takes in rows that were learnt from; only a running one cares.
-    pub(crate) fn take(&mut self, values: &[f32]) {
-        if let Standardizer::Running(moments) = self {
-            moments.take(values);
-        }
-    }
-
     /// The scale in force; none where numbers are only cut off.
-    pub(crate) fn scale(&self) -> Option<Scale> {
+    pub(crate) fn scale(&self) -> Option<&Scale> {
         match self {
-            Standardizer::None | Standardizer::Fixed(None) => None,
-            Standardizer::Fixed(Some(scale)) => Some(scale.clone()),
-            Standardizer::Running(moments) if moments.rows < 2.0 => None,
-            Standardizer::Running(moments) => Some(moments.scale()),
+            Standardizer::None => None,
+            Standardizer::Fixed(scale) | Standardizer::Running(_, scale) => scale.as_ref(),
         }
     }
 
     /// Scales rows in place.
     pub(crate) fn apply(&self, values: &mut [f32]) {
-        match self {
-            Standardizer::Fixed(Some(scale)) => scale.apply(values),
-            _ => match self.scale() {
-                Some(scale) => scale.apply(values),
-                None => values.iter_mut().for_each(|value| *value = value.clamp(-CLIP, CLIP)),
-            },
+        match self.scale() {
+            Some(scale) => scale.apply(values),
+            None => values.iter_mut().for_each(|value| *value = value.clamp(-CLIP, CLIP)),
         }
     }
 
-    /// Numbers kept.
+    /// Bytes kept.
     pub(crate) fn bytes(&self) -> u64 {
+        let scale = self.scale().map_or(0, |scale| 8 * scale.mean.len() as u64);
         match self {
-            Standardizer::None | Standardizer::Fixed(None) => 0,
-            Standardizer::Fixed(Some(scale)) => 8 * scale.mean.len() as u64,
-            Standardizer::Running(moments) => 16 * moments.mean.len() as u64,
+            Standardizer::Running(moments, _) => scale + 16 * moments.mean.len() as u64,
+            _ => scale,
         }
     }
 
     /// Whether it is for rows of this width and its numbers can be.
     pub(crate) fn fits(&self, kind: Standardize, width: usize) -> bool {
-        match (self, kind) {
-            (Standardizer::None, Standardize::None) | (Standardizer::Fixed(None), Standardize::Fixed) => true,
-            (Standardizer::Fixed(Some(scale)), Standardize::Fixed) => {
-                let finite = |numbers: &[f32]| numbers.len() == width && numbers.iter().all(|n| n.is_finite());
-                finite(&scale.mean) && finite(&scale.inverse)
+        let sound = self.scale().is_none_or(|scale| {
+            let finite = |numbers: &[f32]| numbers.len() == width && numbers.iter().all(|n| n.is_finite());
+            finite(&scale.mean) && finite(&scale.inverse)
+        });
+        sound
+            && match (self, kind) {
+                (Standardizer::None, Standardize::None) | (Standardizer::Fixed(_), Standardize::Fixed) => true,
+                (Standardizer::Running(moments, _), Standardize::Running) => {
+                    let finite = |numbers: &[f64]| numbers.len() == width && numbers.iter().all(|n| n.is_finite());
+                    moments.rows >= 0.0 && finite(&moments.mean) && finite(&moments.squares)
+                }
+                _ => false,
             }
-            (Standardizer::Running(moments), Standardize::Running) => {
-                let finite = |numbers: &[f64]| numbers.len() == width && numbers.iter().all(|n| n.is_finite());
-                moments.rows >= 0.0 && finite(&moments.mean) && finite(&moments.squares)
-            }
-            _ => false,
-        }
     }
 }
 

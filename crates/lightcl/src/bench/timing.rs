@@ -71,6 +71,10 @@ impl Learner for TimedLearner {
         self.clock.time(|| self.inner.score(samples))
     }
 
+    fn score_next(&mut self, samples: &Samples) -> Result<Logits> {
+        self.clock.time(|| self.inner.score_next(samples))
+    }
+
     fn learn(&mut self, window: &Samples) -> Result<LearnReport> {
         self.clock.time(|| self.inner.learn(window))
     }

@@ -2,7 +2,9 @@
 
 use super::document::{Node, Origin};
 use super::faults::Faults;
-use super::settings::{Backbone, CategoryEncoding, Feature, FeatureKind, FileType, Method, Prefix, Settings};
+use super::settings::{
+    Backbone, CategoryEncoding, Feature, FeatureKind, FileType, Head, Method, Prefix, Settings, Update,
+};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -13,6 +15,10 @@ pub(super) fn resolve(settings: &mut Settings, said: &Node, file: &str, faults: 
     settings.output.dir.get_or_insert_with(|| format!("lightcl-out/{stem}"));
     if let Some(evaluate) = &mut settings.evaluate {
         evaluate.kind.get_or_insert(settings.source.kind);
+    }
+    let learner = &mut settings.learner;
+    if learner.head != Head::Network && learner.analytic.update == Update::Row {
+        learner.score_samples.get_or_insert(1);
     }
     let boundary = &mut settings.boundary;
     if let Some(column) = &boundary.task_column {
@@ -166,6 +172,18 @@ fn learner(settings: &Settings, said: &Node, faults: &mut Faults) {
         let batch_given = is_given(said, "learner.batch_samples");
         faults.add(&place(said, if batch_given { "learner.batch_samples" } else { "learner.window_samples" }), message);
     }
+    if learner.score_samples.is_some_and(|rows| rows > learner.window_samples) {
+        let message = "learner.score_samples cannot be more than learner.window_samples";
+        faults.add(&place(said, "learner.score_samples"), message);
+    }
+    let analytic = &learner.analytic;
+    for (key, follows) in [("previous_label", analytic.previous_label), ("no_change", analytic.no_change)] {
+        if follows && learner.head != Head::Network && settings.evaluate.is_some() {
+            let path = format!("learner.analytic.{key}");
+            let message = format!("{path} needs samples that follow each other, and those of [evaluate] do not");
+            faults.add(&place(said, &path), message);
+        }
+    }
     match &learner.weights {
         Some(weights) => {
             let path = Path::new(weights);
@@ -213,6 +231,9 @@ pub(super) fn notes(settings: &Settings, said: &Node) -> Vec<String> {
         .filter(|path| is_given(said, path))
         .map(|path| format!("{path} is not used with this backbone"))
         .collect();
+    if learner.head == Head::Network && is_given(said, "learner.analytic") {
+        notes.push("learner.analytic is not used: learner.head is network".to_owned());
+    }
     if learner.method == Method::Sgd {
         for path in ["learner.memory", "learner.prefix"] {
             if is_given(said, path) {

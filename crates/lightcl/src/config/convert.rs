@@ -15,9 +15,6 @@ use lightcl_stream::encode::{CategoryEncoding, DEFAULT_CATEGORY_SLOTS, EncoderCo
 use std::path::Path;
 use std::time::Duration;
 
-/// With windows of fewer rows exact updating costs less than solving.
-const ROW_WINDOW: usize = 8;
-
 impl From<FileType> for FileKind {
     fn from(kind: FileType) -> Self {
         match kind {
@@ -173,40 +170,32 @@ impl Settings {
 
     fn analytic_config(&self) -> AnalyticConfig {
         let analytic = &self.learner.analytic;
-        let update = match analytic.update.given() {
-            Some(settings::Update::Window) => Update::Window,
-            Some(settings::Update::Row) => Update::Row,
-            None if self.learner.window_samples < ROW_WINDOW => Update::Row,
-            None => Update::Window,
+        let tap = |tap: &settings::Tap| match tap {
+            settings::Tap::Input => Tap::Input,
+            settings::Tap::Prefix => Tap::Prefix,
+            settings::Tap::Stages => Tap::Stages,
         };
         AnalyticConfig {
-            tap: analytic
-                .tap
-                .iter()
-                .map(|tap| match tap {
-                    settings::Tap::Input => Tap::Input,
-                    settings::Tap::Prefix => Tap::Prefix,
-                    settings::Tap::Stages => Tap::Stages,
-                })
-                .collect(),
+            tap: analytic.tap.iter().map(tap).collect(),
             width: analytic.width.given(),
             linear: analytic.linear,
             grid: analytic.grid,
-            standardize: match analytic.standardize.given() {
-                Some(settings::Standardize::None) => Standardize::None,
-                Some(settings::Standardize::Fixed) => Standardize::Fixed,
-                Some(settings::Standardize::Running) => Standardize::Running,
-                None if update == Update::Row => Standardize::Running,
-                None => Standardize::Fixed,
-            },
+            standardize: analytic.standardize.map(|standardize| match standardize {
+                settings::Standardize::None => Standardize::None,
+                settings::Standardize::Fixed => Standardize::Fixed,
+                settings::Standardize::Running => Standardize::Running,
+            }),
             forget: analytic.forget.clone(),
-            ridge: analytic.ridge.given(),
+            ridge: analytic.ridge.clone(),
             reading: match analytic.reading {
                 settings::Reading::Auto => Reading::Auto,
                 settings::Reading::Ridge => Reading::Ridge,
                 settings::Reading::Lda => Reading::Lda,
             },
-            update,
+            update: match analytic.update {
+                settings::Update::Window => Update::Window,
+                settings::Update::Row => Update::Row,
+            },
             precision: match analytic.precision {
                 settings::Precision::Double => Precision::Double,
                 settings::Precision::Single => Precision::Single,
@@ -247,6 +236,7 @@ impl Settings {
             config_sha256,
             seed: self.learner.seed,
             batch_samples: self.learner.batch_samples,
+            score_samples: self.learner.score_samples,
             window_samples: self.learner.window_samples,
             rollback_windows: self.boundary.rollback_batches,
             rollback_bytes: self.boundary.rollback_bytes,

@@ -11,27 +11,32 @@ pub struct Analytic {
     /// Where features come from; they stand side by side.
     #[schemars(length(min = 1, max = 3))]
     pub tap: Vec<Tap>,
-    /// Random features, shared by the taps; 0 takes the taps as they are, "auto" as many as max_bytes allows (at most 2000).
+    /// Random features, shared by the taps; 0 takes the taps as they are. "auto" is 500, or 60 where update is row; where
+    /// max_bytes is set as many as fit, at most 2000.
     pub width: OrAuto<usize>,
-    /// Whether the taps themselves are features beside the random ones.
-    pub linear: bool,
+    /// Whether the taps themselves are features beside the random ones. Default: where update is row.
+    pub linear: Option<bool>,
     /// Cells a side that maps of convolutional layers are averaged over.
     #[schemars(range(min = 1, max = 16))]
     pub grid: usize,
     /// How taps are scaled. Default: running where update is row, else fixed.
-    pub standardize: OrAuto<Standardize>,
-    /// Forgetting factors, one head each: all sums are multiplied by it once a sample; 1.0 never forgets.
-    #[schemars(length(min = 1, max = 16), inner(range(min = 0.5, max = 1)))]
+    pub standardize: Option<Standardize>,
+    /// Forgetting factors, one head each: all sums are multiplied by it once a sample; 1.0 never forgets. Default: [1.0], or
+    /// [1.0, 0.998, 0.98, 0.95] where update is row.
+    #[schemars(length(max = 16), inner(range(min = 0.5, max = 1)))]
     pub forget: Vec<f64>,
-    /// Ridge in samples: as strong as so many of them with the features' mean square; "auto" picks it by prequential loss.
-    pub ridge: OrAuto<f64>,
+    /// Ridge of all heads, or of each, in samples: as strong as so many of them with the features' mean square. Default: the
+    /// best of a few by prequential loss, or one for each factor that was found to suit it where update is row.
+    #[schemars(length(max = 16), inner(range(min = 0.000001, max = 1_000_000)))]
+    pub ridge: Vec<f64>,
     /// How classes are read from the statistics.
     pub reading: Reading,
-    /// When the heads follow the statistics. Default: row where learner.window_samples is below 8, else window.
-    pub update: OrAuto<Update>,
+    /// When scores follow the samples.
+    pub update: Update,
     /// Numbers that statistics are kept in.
     pub precision: Precision,
-    /// Whether the label before is an input too: for streams whose labels follow each other and are known by then.
+    /// Whether one more head has the label before as an input: for streams whose labels follow each other and are known by
+    /// then.
     pub previous_label: bool,
     /// Whether "the label before again" is an expert of the mixture.
     pub no_change: bool,
@@ -41,8 +46,8 @@ pub struct Analytic {
     /// Power of a sample's likelihood in the mixture's weights.
     #[schemars(range(max = 2), extend("exclusiveMinimum" = 0))]
     pub evidence: f64,
-    /// Most bytes that the statistics may hold before classes are met; what does not fit is refused.
-    pub max_bytes: u64,
+    /// Most bytes that the statistics may hold before classes are met; what does not fit is refused. Default: no bound.
+    pub max_bytes: Option<u64>,
     /// Bytes of samples kept until the first layers freeze, so that their features take them in too; 0 for none.
     pub bridge_bytes: u64,
 }
@@ -52,20 +57,20 @@ impl Default for Analytic {
         let config = AnalyticConfig::default();
         Analytic {
             tap: vec![Tap::Input],
-            width: config.width.map_or(OrAuto::AUTO, OrAuto::Given),
-            linear: config.linear,
+            width: OrAuto::AUTO,
+            linear: None,
             grid: config.grid,
-            standardize: OrAuto::AUTO,
-            forget: config.forget,
-            ridge: OrAuto::AUTO,
+            standardize: None,
+            forget: Vec::new(),
+            ridge: Vec::new(),
             reading: Reading::default(),
-            update: OrAuto::AUTO,
+            update: Update::default(),
             precision: Precision::default(),
             previous_label: config.previous_label,
             no_change: config.no_change,
             share: config.share,
             evidence: config.evidence,
-            max_bytes: config.max_bytes,
+            max_bytes: None,
             bridge_bytes: config.bridge_bytes,
         }
     }
@@ -139,13 +144,14 @@ pub enum Reading {
     Lda,
 }
 
-/// When the heads follow the statistics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// When scores follow the samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Update {
-    /// Sums are taken a window at a time and solved when enough has changed.
+    /// With the windows that are learnt, when enough has changed.
+    #[default]
     Window,
-    /// Exactly after every sample, for windows of few samples.
+    /// Exactly, after every sample whose label is known.
     Row,
 }
 

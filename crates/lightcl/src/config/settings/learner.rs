@@ -34,9 +34,13 @@ pub struct Learner {
     pub frozen_norm: FrozenNorm,
     /// The classes that cross-entropy runs over.
     pub active_classes: ActiveClasses,
-    /// Samples in an optimisation step; also the rows scored together.
+    /// Samples in an optimisation step.
     #[schemars(range(min = 1, max = 65_536))]
     pub batch_samples: usize,
+    /// Samples scored together, before the label of any of them is looked at. Default: 1 where learner.analytic.update is row,
+    /// else batch_samples.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub score_samples: Option<usize>,
     /// Samples learnt from together, then gone.
     #[schemars(range(min = 1, max = 1_048_576))]
     pub window_samples: usize,
@@ -81,6 +85,7 @@ impl Default for Learner {
             frozen_norm: FrozenNorm::default(),
             active_classes: ActiveClasses::default(),
             batch_samples: learner.batch_samples,
+            score_samples: None,
             window_samples: operator.window_samples,
             passes: learner.passes,
             initial_classes: learner.initial_classes,
