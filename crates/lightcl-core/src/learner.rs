@@ -85,6 +85,21 @@ pub struct PartBytes {
     pub bytes: u64,
 }
 
+/// What is different about a task, as far as those who noticed it can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskChange {
+    /// Nobody knows: the stream or the calendar named it.
+    #[default]
+    Unknown,
+    /// It has other classes.
+    Classes,
+    /// Its inputs lie elsewhere.
+    Inputs,
+    /// The same inputs mean other labels.
+    Labels,
+}
+
 /// One expert of a mixture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExpertReport {
@@ -128,6 +143,25 @@ pub trait Learner: Stateful + Send {
     /// # Errors
     /// When the samples have another shape than the learner.
     fn end_task(&mut self, importance: &Samples) -> Result<()>;
+
+    /// Says which task the call of [`Learner::begin_task`] or [`Learner::resume_task`] that follows is about, and what is different
+    /// about it. A task's number stays its own when it returns.
+    ///
+    /// # Errors
+    /// When what was learnt of tasks cannot be put aside.
+    fn enter_task(&mut self, task: u32, change: TaskChange) -> Result<()> {
+        let _ = (task, change);
+        Ok(())
+    }
+
+    /// Says that a task went into another one: its number never comes back.
+    ///
+    /// # Errors
+    /// When what was learnt of the two cannot be joined.
+    fn merge_tasks(&mut self, gone: u32, into: u32) -> Result<()> {
+        let _ = (gone, into);
+        Ok(())
+    }
 
     /// Opens the next task; `first` is its first batch, which gives the memory samples. It is called for the first task
     /// too, before anything is learnt.

@@ -24,7 +24,7 @@ pub mod state;
 
 pub use boundary::{BoundaryDetector, Evidence, Needs, Observation, Verdict};
 pub use error::{Error, ErrorKind, Result};
-pub use learner::{Embedding, ExpertReport, LayerReport, LearnReport, Learner, Logits, PartBytes};
+pub use learner::{Embedding, ExpertReport, LayerReport, LearnReport, Learner, Logits, PartBytes, TaskChange};
 pub use mix::mix;
 pub use output::{BoundaryEvent, MergedTasks, Output, Prediction, RejectReason, Rejected};
 pub use position::{Position, Positions};

@@ -73,6 +73,17 @@ pub enum ActiveClasses {
     Seen,
 }
 
+/// What stands in for samples of earlier classes in the network's loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplayKind {
+    /// Nothing, as published.
+    #[default]
+    None,
+    /// Features drawn from each class's mean and the covariance that all share. The loss then runs over all classes seen.
+    Gaussian,
+}
+
 /// The memory of feature patterns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -134,6 +145,11 @@ pub struct LearnerConfig {
     pub head: HeadKind,
     /// The analytic heads, where `head` has any.
     pub analytic: AnalyticConfig,
+    /// What stands in for samples of earlier classes in the network's loss.
+    pub replay: ReplayKind,
+    /// Bytes of rows kept while a prefix trains, for those who look at its output when it has frozen: prefix taps and replay. 0
+    /// keeps none.
+    pub bridge_bytes: u64,
     /// Prunes channels before the first task, to about a tenth of the weights (see [`crate::sparse`]).
     pub sparse: bool,
     /// Classes that the head has from the start; more are added as they appear.
@@ -156,6 +172,8 @@ impl Default for LearnerConfig {
             memory: MemoryConfig::default(),
             head: HeadKind::default(),
             analytic: AnalyticConfig::default(),
+            replay: ReplayKind::default(),
+            bridge_bytes: 16 << 20,
             sparse: false,
             initial_classes: 0,
         }
@@ -205,6 +223,18 @@ impl LearnerConfig {
             memory.beta,
         )?;
         check(self.initial_classes <= MAX_CLASSES, "initial_classes", "choose at most 65536", self.initial_classes)?;
+        check(
+            !(self.replay == ReplayKind::Gaussian && self.method == Method::Sgd),
+            "replay",
+            "\"gaussian\" draws outputs of a frozen prefix, which method = \"sgd\" never has",
+            "gaussian",
+        )?;
+        check(
+            !(self.replay == ReplayKind::Gaussian && self.frozen_norm == FrozenNorm::Update),
+            "replay",
+            "\"gaussian\" needs frozen_norm = \"fixed\": statistics of outputs that go on moving mean nothing",
+            "gaussian",
+        )?;
         if self.head == HeadKind::Network {
             return Ok(());
         }

@@ -1,15 +1,17 @@
 //! The learner.
 
 use crate::analytic::Bank;
+use crate::bridge::Bridge;
 use crate::memory::{Masks, References};
 use crate::model::{CHUNK_ROWS, Model};
 use crate::network::{Network, Norms, values};
+use crate::replay::Replay;
 use crate::sparse::Pruning;
 use crate::train::Momentum;
-use crate::{FrozenNorm, LearnerConfig, NamedWeights};
+use crate::{FrozenNorm, LearnerConfig, NamedWeights, Prefix, ReplayKind};
 use lightcl_core::{
     ClassId, Embedding, ExpertReport, LayerReport, LearnReport, Learner, LearnerSnapshot, Logits, PartBytes, Result,
-    Samples,
+    Samples, TaskChange,
 };
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,10 @@ pub(crate) struct Progress {
     pub(crate) current: BTreeSet<ClassId>,
     /// Classes of all tasks.
     pub(crate) seen: BTreeSet<ClassId>,
+    /// Windows in a row in which every step was refused.
+    pub(crate) refused_windows: u32,
+    /// How often the plastic weights were drawn anew because of that.
+    pub(crate) restarts: u64,
 }
 
 /// LightCL (arXiv 2407.10545) in a data stream: a frozen prefix, a plastic suffix, and a memory of feature patterns in
@@ -68,6 +74,10 @@ pub struct LightClLearner {
     pub(crate) prefix_digest: Option<String>,
     /// The analytic heads, where the configuration has any.
     pub(crate) analytic: Option<Bank>,
+    /// Statistics of prefix outputs, where the configuration replays from them.
+    pub(crate) replay: Option<Replay>,
+    /// Rows kept until the prefix freezes, where someone waits for that.
+    pub(crate) bridge: Option<Bridge>,
     /// Shuffles the later passes.
     pub(crate) generator: ChaCha8Rng,
 }
@@ -89,6 +99,13 @@ impl LightClLearner {
 
     pub(crate) fn with_model(config: LearnerConfig, model: Model, pruning: Option<Pruning>) -> Result<Self> {
         let analytic = crate::taps::bank(&config, &model.network)?;
+        let replay = match config.replay {
+            ReplayKind::Gaussian => Some(Replay::new(model.network.layout.embedding_width())?),
+            ReplayKind::None => None,
+        };
+        let is_awaited = replay.is_some() || analytic.as_ref().is_some_and(Bank::wants_bridge);
+        let waits = config.prefix == Prefix::FromScratch && config.bridge_bytes > 0 && is_awaited;
+        let bridge = waits.then(|| Bridge::new(config.bridge_bytes));
         let generator = crate::network::generator(config.seed, "order of later passes");
         Ok(LightClLearner {
             config,
@@ -100,6 +117,8 @@ impl LightClLearner {
             pruning,
             prefix_digest: None,
             analytic,
+            replay,
+            bridge,
             generator,
         })
     }
@@ -178,6 +197,20 @@ impl Learner for LightClLearner {
     /// rejected by themselves; a step that explodes rejects its whole batch.
     fn learn(&mut self, window: &Samples) -> Result<LearnReport> {
         self.learn_window(window)
+    }
+
+    fn enter_task(&mut self, task: u32, change: TaskChange) -> Result<()> {
+        if let Some(bank) = &mut self.analytic {
+            bank.enter_task(task, change);
+        }
+        Ok(())
+    }
+
+    fn merge_tasks(&mut self, gone: u32, into: u32) -> Result<()> {
+        if let Some(bank) = &mut self.analytic {
+            bank.merge_tasks(gone, into);
+        }
+        Ok(())
     }
 
     /// Runs the importance batch once in training mode (which moves batch-norm statistics) and marks its channels; does

@@ -6,12 +6,14 @@
 //! names ([`lightcl_core::Learner::snapshot`]).
 
 mod analytic;
+mod bridge;
 mod config;
 mod learner;
 mod loss;
 mod memory;
 mod model;
 mod network;
+mod replay;
 mod report;
 mod snapshot;
 pub mod sparse;
@@ -22,7 +24,9 @@ mod train;
 mod weights;
 mod window;
 
-pub use analytic::{AnalyticConfig, HeadKind, Precision, Reading, Standardize, Tap, Update};
-pub use config::{ActiveClasses, Backbone, FrozenNorm, LearnerConfig, MAX_CLASSES, MemoryConfig, Method, Prefix};
+pub use analytic::{AnalyticConfig, HeadKind, Precision, Reading, RegimeKind, Standardize, Tap, Update};
+pub use config::{
+    ActiveClasses, Backbone, FrozenNorm, LearnerConfig, MAX_CLASSES, MemoryConfig, Method, Prefix, ReplayKind,
+};
 pub use learner::LightClLearner;
 pub use weights::NamedWeights;

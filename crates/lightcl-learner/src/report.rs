@@ -1,9 +1,11 @@
 //! What the stability report shows of the learner.
 
 use crate::analytic::Bank;
+use crate::bridge::Bridge;
 use crate::learner::LightClLearner;
 use crate::loss::drift;
 use crate::network::Weight;
+use crate::replay::Replay;
 use burn::tensor::Tensor;
 use lightcl_core::{LayerReport, PartBytes, Result};
 
@@ -56,6 +58,9 @@ impl LightClLearner {
             ("pruning", pruning),
         ];
         let parts = parts.into_iter().map(|(part, bytes)| (part, bytes as u64));
+        let replay = self.replay.as_ref().map_or(0, Replay::bytes);
+        let bridge = self.bridge.as_ref().map_or(0, Bridge::bytes);
+        let parts = parts.chain([("replay", replay), ("bridge", bridge)]);
         let analytic = self.analytic.as_ref().map(Bank::bytes).unwrap_or_default();
         parts.chain(analytic).map(|(part, bytes)| PartBytes { part: part.to_owned(), bytes }).collect()
     }

@@ -1,10 +1,10 @@
 //! What the analytic heads see of a row, and the scores mixed from theirs and the network's.
 
+use crate::LearnerConfig;
 use crate::analytic::{Bank, HeadKind, Rows, Tap, TapRows, Targets};
 use crate::learner::LightClLearner;
 use crate::model::CHUNK_ROWS;
 use crate::network::{Network, Norms, values};
-use crate::{LearnerConfig, Prefix};
 use burn::tensor::Tensor;
 use lightcl_core::{ClassId, Embedding, Error, Logits, Result, Samples};
 
@@ -14,8 +14,7 @@ pub(crate) fn bank(config: &LearnerConfig, network: &Network) -> Result<Option<B
         return Ok(None);
     }
     let widths = tap_order(&config.analytic.tap).into_iter().map(|tap| (tap, tap_width(config, network, tap)));
-    let waits = config.prefix == Prefix::FromScratch;
-    Bank::new(&config.analytic, config.head, config.seed, widths.collect(), waits).map(Some)
+    Bank::new(&config.analytic, config.head, config.seed, widths.collect()).map(Some)
 }
 
 /// The taps with the input first.
@@ -67,8 +66,8 @@ impl LightClLearner {
 
     /// Runs the prefix in evaluation mode, once, for all who look at its output.
     pub(crate) fn run_prefix(&self, features: &[f32], rows: usize) -> Result<PrefixRun> {
-        let taps_stages =
-            self.analytic.is_some() && self.progress.frozen && self.config.analytic.tap.contains(&Tap::Stages);
+        let has_heads = self.config.head != HeadKind::Network;
+        let taps_stages = has_heads && self.progress.frozen && self.config.analytic.tap.contains(&Tap::Stages);
         if !taps_stages {
             return Ok(PrefixRun { embedding: self.model.embed_rows(features, rows)?, stages: None });
         }
@@ -228,27 +227,28 @@ impl LightClLearner {
             chosen = window.select(good);
             &chosen
         };
-        let targets = Targets { labels: &window.labels, weights: &window.weights, features: &window.features };
+        let targets = Targets { labels: &window.labels, weights: &window.weights };
         bank.learn(&taps, &targets)
     }
 
-    /// Shows the heads the prefix's features of rows that they have learnt without, now that it has frozen.
+    /// Shows those who wait for the prefix to freeze its outputs of the rows kept until then.
     pub(crate) fn cross_bridge(&mut self) -> Result<()> {
-        let Some(mut bank) = self.analytic.take() else { return Ok(()) };
-        let crossed = self.cross(&mut bank);
-        self.analytic = Some(bank);
-        crossed
-    }
-
-    fn cross(&self, bank: &mut Bank) -> Result<()> {
-        let Some(bridge) = bank.take_bridge().filter(|bridge| bridge.rows() > 0) else { return Ok(()) };
+        let Some(bridge) = self.bridge.take().filter(|bridge| bridge.rows() > 0) else { return Ok(()) };
         let windows = || bridge.windows.iter();
         let features: Vec<f32> = windows().flat_map(|window| window.features.iter().copied()).collect();
         let labels: Vec<ClassId> = windows().flat_map(|window| window.labels.iter().copied()).collect();
         let weights: Vec<f32> = windows().flat_map(|window| window.weights.iter().copied()).collect();
         let run = self.run_prefix(&features, labels.len())?;
-        let taps = self.tap_rows(&features, Some(&run))?;
-        bank.complete(&taps, &labels, &weights)
+        if let Some(replay) = &mut self.replay {
+            replay.take(&values(run.embedding.clone())?, &labels, &weights);
+        }
+        if self.analytic.as_ref().is_some_and(Bank::wants_bridge) {
+            let taps = self.tap_rows(&features, Some(&run))?;
+            if let Some(bank) = &mut self.analytic {
+                bank.complete(&taps, &labels, &weights)?;
+            }
+        }
+        Ok(())
     }
 
     /// Widths of the parts of a kept row: prefix output, input, stages, label before.

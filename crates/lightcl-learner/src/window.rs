@@ -2,18 +2,23 @@
 
 use crate::learner::LightClLearner;
 use crate::memory::References;
+use crate::model::Model;
+use crate::network::{Network, tensor, values};
 use crate::train::{Batch, Outcome};
 use crate::{ActiveClasses, MAX_CLASSES};
 use burn::tensor::{Int, Tensor, TensorData};
 use lightcl_core::{ClassId, LearnReport, Result, Samples};
 use rand::seq::SliceRandom;
 
+/// Windows in a row without a single step after which the network starts over.
+const STUCK_WINDOWS: u32 = 8;
+
 impl LightClLearner {
     /// `Learner::learn`.
     pub(crate) fn learn_window(&mut self, window: &Samples) -> Result<LearnReport> {
         self.model.check(window)?;
         let mut report = LearnReport::default();
-        let mut rejected: Vec<bool> = (0..window.len())
+        let rejected: Vec<bool> = (0..window.len())
             .map(|row| {
                 let weight = window.weights.get(row).copied().unwrap_or(f32::NAN);
                 !(weight.is_finite() && weight >= 0.0)
@@ -28,14 +33,17 @@ impl LightClLearner {
         }
 
         let cached = self.caches_prefix();
-        let run = if cached && self.runs_network() || self.analytic.is_some() && self.runs_network() {
+        let run = if self.runs_network() && (cached || self.analytic.is_some()) {
             report.prefix_samples += window.len() as u64;
             Some(self.run_prefix(&window.features, window.len())?)
         } else {
             None
         };
+        let good: Vec<usize> = (0..window.len()).filter(|&row| !rejected[row]).collect();
+        if let Some(bridge) = &mut self.bridge {
+            bridge.keep(&window.select(&good));
+        }
         if self.analytic.is_some() {
-            let good: Vec<usize> = (0..window.len()).filter(|&row| !rejected[row]).collect();
             self.learn_analytic(window, &good, run.as_ref())?;
         }
         if !self.trains_network() {
@@ -46,25 +54,29 @@ impl LightClLearner {
             Some(run) if cached => run.embedding,
             _ => self.model.input(&window.features, window.len()),
         };
+        let mut refused = rejected.clone();
         let active = self.active();
         let memory_samples = self.references.as_ref().map_or(0, References::rows) as u64;
         let size = self.config.batch_samples;
         for pass in 0..self.config.passes {
             let mut order: Vec<usize> = (0..window.len()).collect();
             if pass > 0 {
-                order.retain(|&row| !rejected[row]);
+                order.retain(|&row| !refused[row]);
                 order.shuffle(&mut self.generator);
             }
             for chunk in even_chunks(&order, size) {
-                let chosen: Vec<usize> = chunk.iter().copied().filter(|&row| !rejected[row]).collect();
+                let chosen: Vec<usize> = chunk.iter().copied().filter(|&row| !refused[row]).collect();
                 if chosen.is_empty() {
                     continue;
                 }
-                let batch = Batch {
+                let mut batch = Batch {
                     rows: choose(&rows, &chosen),
                     labels: chosen.iter().map(|&row| window.labels[row]).collect(),
                     weights: chosen.iter().map(|&row| window.weights[row]).collect(),
                 };
+                if cached {
+                    self.add_replayed(&mut batch);
+                }
                 if !cached {
                     report.prefix_samples += memory_samples + chosen.len() as u64;
                 }
@@ -74,7 +86,7 @@ impl LightClLearner {
                         report.loss += loss;
                         report.pattern_loss += pattern;
                     }
-                    Outcome::Refused => chosen.iter().for_each(|&row| rejected[row] = true),
+                    Outcome::Refused => chosen.iter().for_each(|&row| refused[row] = true),
                 }
             }
         }
@@ -82,13 +94,68 @@ impl LightClLearner {
             report.loss /= report.steps as f64;
             report.pattern_loss /= report.steps as f64;
         }
-        report.rejected_rows = (0..window.len()).filter(|&row| rejected[row]).collect();
+        if let Some(replay) = self.replay.as_mut().filter(|_| cached) {
+            let outputs = values(choose(&rows, &good))?;
+            let chosen = window.select(&good);
+            replay.take(&outputs, &chosen.labels, &chosen.weights);
+        }
+        self.restart_when_stuck(report.steps)?;
+        // What the heads have taken in was learnt from, whatever the network made of it.
+        let lost = if self.analytic.is_some() { rejected } else { refused };
+        report.rejected_rows = (0..window.len()).filter(|&row| lost[row]).collect();
         Ok(report)
+    }
+
+    /// Adds pseudo-features of classes that a batch lacks. They weigh as its rows do on average.
+    fn add_replayed(&mut self, batch: &mut Batch) {
+        let Some(replay) = &self.replay else { return };
+        let is_positive = self.model.network.has_prefix();
+        let (features, labels) = replay.draw(&batch.labels, is_positive, &mut self.generator);
+        if labels.is_empty() {
+            return;
+        }
+        let mean = batch.weights.iter().sum::<f32>() / batch.weights.len() as f32;
+        let shape = [labels.len(), features.len() / labels.len()];
+        let drawn = tensor(features, shape, &self.model.network.device);
+        batch.rows = Tensor::cat(vec![batch.rows.clone(), drawn], 0);
+        batch.weights.resize(batch.labels.len() + labels.len(), mean);
+        batch.labels.extend(labels);
+    }
+
+    /// Draws the plastic weights anew when no step has been possible for a while: weights that have come to rest just within
+    /// the bound would have every batch refused for good.
+    fn restart_when_stuck(&mut self, steps: u64) -> Result<()> {
+        let progress = &mut self.progress;
+        progress.refused_windows = if steps > 0 { 0 } else { progress.refused_windows + 1 };
+        if progress.refused_windows < STUCK_WINDOWS {
+            return Ok(());
+        }
+        progress.refused_windows = 0;
+        progress.restarts += 1;
+        let seed = lightcl_core::mix(self.config.seed ^ lightcl_core::mix(progress.restarts));
+        let fresh = Model::new(Network::clone(&self.model.network), seed, self.model.classes, None)?;
+        if !self.progress.frozen {
+            self.model.prefix = fresh.prefix;
+        }
+        self.model.suffix = fresh.suffix;
+        if let Some(masks) = &self.pruning {
+            self.model.suffix.weights =
+                crate::sparse::apply(std::mem::take(&mut self.model.suffix.weights), &masks.suffix)?;
+            if !self.progress.frozen {
+                self.model.prefix.weights =
+                    crate::sparse::apply(std::mem::take(&mut self.model.prefix.weights), &masks.prefix)?;
+            }
+        }
+        self.momentum = None;
+        // They say what weights did that are gone.
+        self.references = None;
+        Ok(())
     }
 
     /// Classes of the cross-entropy, in order.
     fn active(&self) -> Vec<ClassId> {
         match self.config.active_classes {
+            _ if self.replay.is_some() => self.progress.seen.iter().copied().collect(),
             ActiveClasses::Task => self.progress.current.iter().copied().collect(),
             ActiveClasses::Seen => self.progress.seen.iter().copied().collect(),
         }

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a failing test panics")]
 
 use lightcl_core::Learner;
-use lightcl_learner::{ActiveClasses, Backbone, FrozenNorm, LearnerConfig, LightClLearner, Method, Prefix};
+use lightcl_learner::{
+    ActiveClasses, AnalyticConfig, Backbone, FrozenNorm, HeadKind, LearnerConfig, LightClLearner, Method, Precision,
+    Prefix, ReplayKind, Tap, Update,
+};
 use lightcl_testkit::conformance;
 use lightcl_testkit::streams::{ClassIncremental, Generator, SyntheticStream};
 
@@ -60,4 +63,49 @@ fn a_small_resnet18_conforms() {
 #[test]
 fn a_small_resnet18_that_updates_its_frozen_norms_conforms() {
     check(LearnerConfig { frozen_norm: FrozenNorm::Update, momentum: 0.5, ..resnet() }, &[1, 4, 4]);
+}
+
+fn analytic(tap: Vec<Tap>) -> AnalyticConfig {
+    AnalyticConfig { tap, width: Some(12), ..AnalyticConfig::default() }
+}
+
+#[test]
+fn analytic_heads_of_the_input_conform() {
+    check(LearnerConfig { head: HeadKind::Analytic, analytic: analytic(vec![Tap::Input]), ..mlp() }, &[8]);
+}
+
+#[test]
+fn analytic_heads_of_input_and_prefix_conform() {
+    let analytic = AnalyticConfig { precision: Precision::Single, ..analytic(vec![Tap::Prefix, Tap::Input]) };
+    check(LearnerConfig { head: HeadKind::Analytic, analytic, ..mlp() }, &[8]);
+}
+
+#[test]
+fn a_mixture_with_a_bank_of_factors_conforms() {
+    let analytic = AnalyticConfig { forget: vec![1.0, 0.99], ..analytic(vec![Tap::Input]) };
+    check(LearnerConfig { head: HeadKind::Mixture, analytic, ..mlp() }, &[8]);
+}
+
+#[test]
+fn a_mixture_that_follows_every_row_and_the_label_before_conforms() {
+    let analytic =
+        AnalyticConfig { update: Update::Row, previous_label: true, no_change: true, ..analytic(vec![Tap::Input]) };
+    check(LearnerConfig { head: HeadKind::Mixture, analytic, ..mlp() }, &[8]);
+}
+
+#[test]
+fn a_mixture_on_a_small_resnet18_conforms() {
+    let analytic = analytic(vec![Tap::Stages]);
+    check(LearnerConfig { head: HeadKind::Mixture, analytic, ..resnet() }, &[1, 4, 4]);
+}
+
+#[test]
+fn a_mixture_beside_sgd_conforms() {
+    let analytic = analytic(vec![Tap::Input]);
+    check(LearnerConfig { method: Method::Sgd, head: HeadKind::Mixture, analytic, ..mlp() }, &[8]);
+}
+
+#[test]
+fn an_mlp_with_gaussian_replay_conforms() {
+    check(LearnerConfig { replay: ReplayKind::Gaussian, ..mlp() }, &[8]);
 }

@@ -5,12 +5,14 @@ mod common;
 
 use common::*;
 use lightcl_core::{Learner, Stateful, state};
-use lightcl_learner::{Backbone, FrozenNorm, LearnerConfig, LightClLearner, Method};
+use lightcl_learner::{AnalyticConfig, Backbone, FrozenNorm, HeadKind, LearnerConfig, LightClLearner, Method, Tap};
 
 /// Sizes at which burn splits work over threads.
 fn runs() -> Vec<(&'static str, LearnerConfig, Vec<usize>, usize)> {
     let wide = Backbone::Mlp { hidden: vec![256, 256, 192], frozen: 1 };
     let mlp = LearnerConfig { backbone: wide, batch_samples: 256, passes: 2, momentum: 0.9, ..mlp() };
+    let tap = vec![Tap::Input, Tap::Prefix];
+    let analytic = AnalyticConfig { tap, width: Some(600), forget: vec![1.0, 0.99], ..AnalyticConfig::default() };
     let resnet = LearnerConfig {
         backbone: Backbone::Resnet18 { width: 8 },
         batch_samples: 24,
@@ -19,7 +21,8 @@ fn runs() -> Vec<(&'static str, LearnerConfig, Vec<usize>, usize)> {
     };
     vec![
         ("mlp", mlp.clone(), vec![300], 520),
-        ("mlp sgd", LearnerConfig { method: Method::Sgd, ..mlp }, vec![300], 520),
+        ("mlp sgd", LearnerConfig { method: Method::Sgd, ..mlp.clone() }, vec![300], 520),
+        ("mixture", LearnerConfig { head: HeadKind::Mixture, analytic, ..mlp }, vec![300], 520),
         ("resnet18", resnet.clone(), vec![3, 32, 32], 48),
         ("resnet18 update", LearnerConfig { frozen_norm: FrozenNorm::Update, ..resnet }, vec![3, 32, 32], 24),
     ]
@@ -33,6 +36,7 @@ fn digests() {
         for task in 0..2 {
             let window = task_samples(task, rows, &shape, u64::from(task));
             learner.begin_task(&window).unwrap();
+            learner.score_next(&window).unwrap();
             learner.learn(&window).unwrap();
             learner.end_task(&window).unwrap();
         }

@@ -73,6 +73,7 @@ impl Operator {
         };
         let recurring = known.is_some();
         let task = known.as_ref().map_or(self.progress.next_task_id, |known| known.task);
+        let change = crate::task::change(&evidence);
         evidence.extend(known.map(|known| known.evidence));
         let labels = self.progress.task().classes.iter();
         outputs.push(Output::Boundary(BoundaryEvent {
@@ -92,9 +93,11 @@ impl Operator {
             self.regimes.merge(gone, into);
             self.probes.merge(gone, into);
             self.progress.merge(gone, into);
+            self.learner_mut()?.merge_tasks(gone, into)?;
         }
         self.progress.boundaries.push(first.index, recurring);
         self.progress.visit(task);
+        self.progress.task_mut().visit.change = change;
         Ok(())
     }
 

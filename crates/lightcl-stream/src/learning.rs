@@ -76,6 +76,7 @@ impl Operator {
         let first = rows.slice(0, rows.len().min(self.config.batch_samples));
         let task = self.progress.task_mut();
         let learner = self.learner.as_mut().ok_or_else(no_learner)?;
+        learner.enter_task(task.id, task.visit.change)?;
         if task.marked {
             let classes: Vec<ClassId> = task.classes.iter().copied().collect();
             learner.resume_task(&first, &classes)?;

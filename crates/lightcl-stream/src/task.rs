@@ -1,6 +1,6 @@
 //! What the operator remembers of each task.
 
-use lightcl_core::{ClassId, SampleMeta};
+use lightcl_core::{ClassId, Evidence, SampleMeta, TaskChange};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -33,8 +33,32 @@ pub struct Visit {
     pub rows: u64,
     /// Whether the learner was told of it: that waits for its first batch.
     pub opened: bool,
+    /// What is different about it.
+    pub change: TaskChange,
     /// Whether the visit's name was taken in.
     pub named: bool,
+}
+
+/// What detectors say is different about a task. Classes count for more than labels, and labels for more than inputs: who sees
+/// new classes sees the others move too.
+pub(crate) fn change(evidence: &[Evidence]) -> TaskChange {
+    let fired = |names: &[&str]| {
+        let mut strong = evidence.iter().filter(|evidence| !evidence.message.starts_with("no sign"));
+        strong.any(|evidence| names.contains(&evidence.detector.as_str()))
+    };
+    const NEUTRAL: [&str; 4] = ["task_column", "every", "calendar", "regimes"];
+    if fired(&["new_classes"]) {
+        TaskChange::Classes
+    } else if fired(&["rule", "calibration", "residual"]) {
+        TaskChange::Labels
+    } else if fired(&["input", "activations", "mmd", "class_shares"]) {
+        TaskChange::Inputs
+    } else if evidence.iter().all(|evidence| NEUTRAL.contains(&evidence.detector.as_str())) {
+        TaskChange::Unknown
+    } else {
+        // A detector on a signal of the predictions.
+        TaskChange::Labels
+    }
 }
 
 impl Task {

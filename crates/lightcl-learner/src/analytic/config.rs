@@ -67,6 +67,20 @@ pub enum Update {
     Row,
 }
 
+/// What tasks keep apart in the head that forgets least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegimeKind {
+    /// Nothing: all rows go into the same sums.
+    #[default]
+    None,
+    /// Class sums, over a Gram matrix that all share, for tasks in which labels mean something else
+    /// ([`lightcl_core::TaskChange::Labels`], or a task that the stream itself names).
+    Labels,
+    /// Everything: each task has a head, and a row is scored by that of the task whose rows it looks most like.
+    Domains,
+}
+
 /// Numbers that the Gram matrix is kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,6 +117,8 @@ pub struct AnalyticConfig {
     pub reading: Reading,
     /// When scores follow the rows.
     pub update: Update,
+    /// What tasks keep apart in the head that forgets least.
+    pub regimes: RegimeKind,
     /// Numbers that the Gram matrix is kept in.
     pub precision: Precision,
     /// Whether one more head has the label before as an input too, for streams whose labels follow each other and are known by
@@ -117,8 +133,6 @@ pub struct AnalyticConfig {
     pub evidence: f64,
     /// The most bytes that statistics and weights may hold at the first class; none sets no bound.
     pub max_bytes: Option<u64>,
-    /// Bytes of rows kept while a prefix trains, so that prefix taps have them when it freezes; 0 keeps none.
-    pub bridge_bytes: u64,
 }
 
 impl Default for AnalyticConfig {
@@ -133,13 +147,13 @@ impl Default for AnalyticConfig {
             ridge: Vec::new(),
             reading: Reading::default(),
             update: Update::default(),
+            regimes: RegimeKind::default(),
             precision: Precision::default(),
             previous_label: false,
             no_change: false,
             share: 0.01,
             evidence: 0.3,
             max_bytes: None,
-            bridge_bytes: 16 << 20,
         }
     }
 }
@@ -304,7 +318,10 @@ mod tests {
         assert!(halved.random_features(10).unwrap() > width);
         let given = AnalyticConfig { width: Some(600), ..auto };
         let error = given.random_features(10).unwrap_err();
-        assert!(error.context().iter().any(|(key, value)| *key == "needed_bytes" && value.contains("1461")), "{error}");
+        assert!(
+            error.context().iter().any(|(key, value)| *key == "needed_bytes" && value.contains("1466440")),
+            "{error}"
+        );
     }
 
     #[test]

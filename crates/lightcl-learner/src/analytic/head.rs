@@ -3,7 +3,7 @@
 use super::block::{Block, Row};
 use super::calibration::Calibration;
 use super::solve::{Linear, solve};
-use super::statistics::Statistics;
+use super::statistics::{Columns, Statistics};
 use super::{AnalyticConfig, Reading};
 use faer::{Mat, MatRef};
 use lightcl_core::{ClassId, Error, Result};
@@ -180,6 +180,46 @@ impl Head {
         let statistics = Arc::make_mut(&mut self.statistics);
         statistics.complete(widen(rows).as_ref(), labels, weights, self.forget, first);
         self.solve_anew();
+    }
+
+    /// A head of the same settings that has seen nothing but the scale of scores.
+    pub(crate) fn emptied(&self) -> Head {
+        let Statistics { features, ref gram, .. } = *self.statistics;
+        let mut head = self.clone();
+        head.statistics = Arc::new(Statistics::new(gram.precision(), features));
+        head.candidates.iter_mut().for_each(|candidate| candidate.linear = None);
+        head.waiting.clear();
+        head.block = self.block.as_ref().map(|_| Block::default());
+        head
+    }
+
+    /// Puts other class sums in the place of its own, which it gives.
+    pub(crate) fn exchange_columns(&mut self, columns: Columns) -> Columns {
+        let own = Arc::make_mut(&mut self.statistics).exchange(columns);
+        self.solve_anew();
+        own
+    }
+
+    /// Adds class sums to its own.
+    pub(crate) fn add_columns(&mut self, columns: &Columns) {
+        let statistics = Arc::make_mut(&mut self.statistics);
+        let mut own = statistics.exchange(Columns::default());
+        own.add(columns);
+        statistics.exchange(own);
+        self.solve_anew();
+    }
+
+    /// Mean and variance of each feature over all rows.
+    pub(crate) fn moments(&self) -> Vec<(f64, f64)> {
+        self.statistics.moments()
+    }
+
+    pub(crate) fn features(&self) -> usize {
+        self.statistics.features
+    }
+
+    pub(crate) fn classes(&self) -> usize {
+        self.statistics.classes()
     }
 
     /// Adds the sums of another head over other rows.

@@ -5,7 +5,6 @@
 //! class-incremental learning (Zhuang et al. 2022); see `docs/patterns.md`.
 
 mod block;
-mod bridge;
 mod calibration;
 mod config;
 mod features;
@@ -14,22 +13,23 @@ mod head;
 mod mixture;
 mod no_change;
 mod projection;
+mod regimes;
 mod saved;
 pub(crate) mod solve;
 mod standardizer;
 pub(crate) mod statistics;
 
-pub use config::{AnalyticConfig, HeadKind, Precision, Reading, Standardize, Tap, Update};
+pub use config::{AnalyticConfig, HeadKind, Precision, Reading, RegimeKind, Standardize, Tap, Update};
 pub(crate) use features::TapRows;
 
-pub(crate) use bridge::Bridge;
 use calibration::Calibration;
 use faer::{Mat, MatRef};
 use features::FeatureMap;
 use head::Head;
-use lightcl_core::{ClassId, Error, Logits, Result};
+use lightcl_core::{ClassId, Error, Logits, Result, TaskChange};
 use mixture::{Mixture, Opinions};
 use no_change::NoChange;
+use regimes::Regimes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -39,6 +39,7 @@ pub(crate) struct Bank {
     config: Arc<AnalyticConfig>,
     map: FeatureMap,
     heads: Vec<Head>,
+    regimes: Regimes,
     mixture: Mixture,
     /// Whether the network is an expert, and the scale of its scores.
     network: Option<Calibration>,
@@ -48,7 +49,6 @@ pub(crate) struct Bank {
     last_learnt: Option<ClassId>,
     /// Classes that rows of the window in hand have brought, where scores follow every row.
     fresh: BTreeSet<ClassId>,
-    bridge: Option<Bridge>,
 }
 
 /// Rows as the heads see them.
@@ -66,8 +66,6 @@ pub(crate) struct Rows<'a> {
 pub(crate) struct Targets<'a> {
     pub(crate) labels: &'a [ClassId],
     pub(crate) weights: &'a [f32],
-    /// The samples themselves, for the bridge.
-    pub(crate) features: &'a [f32],
 }
 
 /// Features of rows for either kind of head, `rows x features`.
@@ -87,14 +85,8 @@ impl Features {
 
 impl Bank {
     /// Heads that have seen nothing. `taps` are the configured ones with their widths, `kind` says whether the network is an
-    /// expert, and `waits` whether the prefix has yet to freeze.
-    pub(crate) fn new(
-        config: &AnalyticConfig,
-        kind: HeadKind,
-        seed: u64,
-        taps: Vec<(Tap, usize)>,
-        waits: bool,
-    ) -> Result<Bank> {
+    /// expert.
+    pub(crate) fn new(config: &AnalyticConfig, kind: HeadKind, seed: u64, taps: Vec<(Tap, usize)>) -> Result<Bank> {
         let map = FeatureMap::new(config, seed, taps)?;
         let factors = config.forgetting();
         let plain = factors
@@ -106,22 +98,17 @@ impl Bank {
         let heads: Vec<Head> = plain.chain(lagging).collect();
         let network = (kind == HeadKind::Mixture).then(|| Calibration::new(1.0));
         let experts = heads.len() + usize::from(network.is_some()) + usize::from(config.no_change);
-        let is_bridged = waits
-            && config.bridge_bytes > 0
-            && !config.is_exact()
-            && config.scaling() != Standardize::Running
-            && map.first_of_prefix() < map.features;
         Ok(Bank {
             config: Arc::new(config.clone()),
             map,
             heads,
+            regimes: Regimes::default(),
             mixture: Mixture::new(experts),
             network,
             no_change: config.no_change.then(NoChange::new),
             last_scored: None,
             last_learnt: None,
             fresh: BTreeSet::new(),
-            bridge: is_bridged.then(|| Bridge::new(config.bridge_bytes)),
         })
     }
 
@@ -199,14 +186,15 @@ impl Bank {
             }));
             opinions.keeps.push(true);
         }
-        let slowest = self.heads.iter().map(|head| head.forget).fold(0.0, f64::max);
-        for head in &self.heads {
-            let keeps = head.forget == slowest && !head.lags;
-            if keeps {
+        let slowest = self.slowest();
+        for (place, head) in self.heads.iter().enumerate() {
+            let is_slowest = place == slowest;
+            if is_slowest {
                 opinions.arbiter = opinions.scores.len();
             }
-            opinions.scores.push(head.score(features.of(head)));
-            opinions.keeps.push(keeps);
+            let rows = features.of(head);
+            opinions.scores.push(if is_slowest { self.regimes.score(head, rows) } else { head.score(rows) });
+            opinions.keeps.push(head.forget == self.heads[slowest].forget && !head.lags);
         }
         if let Some(expert) = &self.no_change {
             opinions.scores.push(Some(expert.score(rows.previous, classes)));
@@ -217,7 +205,7 @@ impl Bank {
 
     /// Takes rows in. `rows.previous` is not looked at: rows of a window follow each other.
     pub(crate) fn learn(&mut self, taps: &[TapRows], targets: &Targets<'_>) -> Result<()> {
-        let Targets { labels, weights, .. } = *targets;
+        let Targets { labels, weights } = *targets;
         let Some(&last) = labels.last() else { return Ok(()) };
         self.map.prepare(taps);
         let previous: Vec<_> =
@@ -233,10 +221,25 @@ impl Bank {
         self.map.take(taps);
         self.last_learnt = Some(last);
         self.last_scored = self.last_scored.or(Some(last));
-        if let Some(bridge) = &mut self.bridge {
-            bridge.keep(targets);
-        }
         Ok(())
+    }
+
+    /// The head that forgets least.
+    fn slowest(&self) -> usize {
+        let plain = self.heads.iter().enumerate().filter(|(_, head)| !head.lags);
+        plain.fold((0, 0.0), |best, (place, head)| if head.forget > best.1 { (place, head.forget) } else { best }).0
+    }
+
+    /// Says which task comes and what is different about it.
+    pub(crate) fn enter_task(&mut self, task: u32, change: TaskChange) {
+        let slowest = self.slowest();
+        self.regimes.enter(&self.config, &mut self.heads[slowest], task, change);
+    }
+
+    /// Says that a task went into another one.
+    pub(crate) fn merge_tasks(&mut self, gone: u32, into: u32) {
+        let slowest = self.slowest();
+        self.regimes.merge(&mut self.heads[slowest], gone, into);
     }
 
     /// A task begins.
@@ -244,9 +247,11 @@ impl Bank {
         self.mixture.groups.begin_task();
     }
 
-    /// The rows kept while the prefix trained, to be run through it now that it has frozen; they are forgotten here.
-    pub(crate) fn take_bridge(&mut self) -> Option<Bridge> {
-        self.bridge.take()
+    /// Whether rows that were taken in before the prefix froze can be completed later.
+    pub(crate) fn wants_bridge(&self) -> bool {
+        !self.config.is_exact()
+            && self.config.scaling() != Standardize::Running
+            && self.map.first_of_prefix() < self.map.features
     }
 
     /// Adds the prefix's features of rows that were taken in without them. `labels` and `weights` are theirs.
@@ -263,6 +268,7 @@ impl Bank {
     /// Brings the weights of all heads up to their sums.
     pub(crate) fn settle(&mut self) {
         self.heads.iter_mut().for_each(Head::settle);
+        self.regimes.settle();
     }
 
     /// Adds the sums of a bank of the same settings over other rows; `classes` are our numbers of its classes.
@@ -271,6 +277,11 @@ impl Bank {
         if self.config != other.config || scales(self) != scales(other) {
             return Err(Error::user(
                 "sums can be added where features mean the same: settings, seed and standardisation must be equal. Use analytic.standardize = \"none\", or start both runs from one checkpoint",
+            ));
+        }
+        if self.config.regimes != RegimeKind::None {
+            return Err(Error::user(
+                "runs that keep tasks apart have no sums in common: use analytic.regimes = \"none\"",
             ));
         }
         if self.heads.iter().any(|head| head.forget < 1.0) {
@@ -307,9 +318,9 @@ impl Bank {
         vec![
             ("analytic_statistics", sums),
             ("analytic_weights", weights),
+            ("analytic_regimes", self.regimes.bytes()),
             ("analytic_scales", scales + self.mixture.bytes()),
             ("analytic_projection", projections),
-            ("analytic_bridge", self.bridge.as_ref().map_or(0, Bridge::bytes)),
         ]
     }
 }

@@ -71,7 +71,9 @@ pub(crate) fn solve(statistics: &Statistics, ridge: f64) -> Option<Solved> {
     let mut nothing = MemBuffer::try_new(faer::dyn_stack::StackReq::EMPTY).ok()?;
     solve_in_place(factor.as_ref(), solution.as_mut(), Par::Seq, MemStack::new(&mut nothing));
     let finite = (0..k).all(|class| solution.col(class).iter().all(|value| value.is_finite()));
-    finite.then(|| Solved { solution, means, weights: statistics.class_weights.clone() })
+    let share = statistics.share();
+    let weights = statistics.class_weights.iter().map(|weight| weight * share).collect();
+    finite.then(|| Solved { solution, means, weights })
 }
 
 /// A ridge of so many rows, in the units of the Gram matrix.
@@ -89,10 +91,16 @@ pub(crate) fn factorise(statistics: &Statistics, ridge: f64) -> Option<Mat<f64>>
     for row in 0..m {
         factor[(row, row)] += ridge;
     }
-    let mut memory = MemBuffer::try_new(cholesky_in_place_scratch::<f64>(m, Par::Seq, Default::default())).ok()?;
+    cholesky(factor)
+}
+
+/// The Cholesky factor of a matrix of which the lower triangle is given; what is above stays as it was.
+pub(crate) fn cholesky(mut matrix: Mat<f64>) -> Option<Mat<f64>> {
+    let scratch = cholesky_in_place_scratch::<f64>(matrix.nrows(), Par::Seq, Default::default());
+    let mut memory = MemBuffer::try_new(scratch).ok()?;
     let stack = MemStack::new(&mut memory);
-    cholesky_in_place(factor.as_mut(), Default::default(), Par::Seq, stack, Default::default()).ok()?;
-    Some(factor)
+    cholesky_in_place(matrix.as_mut(), Default::default(), Par::Seq, stack, Default::default()).ok()?;
+    Some(matrix)
 }
 
 impl Solved {

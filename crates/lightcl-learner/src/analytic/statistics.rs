@@ -29,6 +29,13 @@ impl Triangle {
         }
     }
 
+    pub(crate) fn precision(&self) -> Precision {
+        match self {
+            Triangle::Double(_) => Precision::Double,
+            Triangle::Single(_) => Precision::Single,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         match self {
             Triangle::Double(numbers) => numbers.len(),
@@ -110,12 +117,66 @@ pub(crate) struct Statistics {
     pub(crate) class_sums: Vec<f64>,
     /// Weight of each class's rows.
     pub(crate) class_weights: Vec<f64>,
+    /// Weight of all rows that the Gram matrix has: more than the classes' where columns were put aside.
+    total: f64,
+}
+
+/// The sums of classes alone: what a relation of labels to inputs is, beside a Gram matrix that others share.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Columns {
+    class_sums: Vec<f64>,
+    class_weights: Vec<f64>,
+}
+
+impl Columns {
+    pub(crate) fn bytes(&self) -> u64 {
+        8 * (self.class_sums.len() + self.class_weights.len()) as u64
+    }
+
+    pub(crate) fn is_sound(&self, features: usize, most_classes: usize) -> bool {
+        self.class_weights.len() <= most_classes
+            && self.class_sums.len() == self.class_weights.len() * features
+            && self.class_sums.iter().chain(&self.class_weights).all(|number| number.is_finite())
+    }
+
+    /// Adds another's sums.
+    pub(crate) fn add(&mut self, other: &Columns) {
+        let longest = |own: &mut Vec<f64>, others: &[f64]| own.resize(own.len().max(others.len()), 0.0);
+        longest(&mut self.class_sums, &other.class_sums);
+        longest(&mut self.class_weights, &other.class_weights);
+        self.class_sums.iter_mut().zip(&other.class_sums).for_each(|(own, others)| *own += others);
+        self.class_weights.iter_mut().zip(&other.class_weights).for_each(|(own, others)| *own += others);
+    }
 }
 
 impl Statistics {
     pub(crate) fn new(precision: Precision, features: usize) -> Statistics {
         let gram = Triangle::new(precision, features);
-        Statistics { features, gram, class_sums: Vec::new(), class_weights: Vec::new() }
+        Statistics { features, gram, class_sums: Vec::new(), class_weights: Vec::new(), total: 0.0 }
+    }
+
+    /// Puts other columns in the place of its own, which it gives.
+    pub(crate) fn exchange(&mut self, columns: Columns) -> Columns {
+        let class_sums = std::mem::replace(&mut self.class_sums, columns.class_sums);
+        Columns { class_sums, class_weights: std::mem::replace(&mut self.class_weights, columns.class_weights) }
+    }
+
+    /// What the columns must be multiplied by to be those of as many rows as the Gram matrix has.
+    pub(crate) fn share(&self) -> f64 {
+        let own: f64 = self.class_weights.iter().sum();
+        if own > 0.0 { self.total / own } else { 1.0 }
+    }
+
+    /// Mean and variance of each feature.
+    pub(crate) fn moments(&self) -> Vec<(f64, f64)> {
+        let total = self.total.max(f64::MIN_POSITIVE);
+        (0..self.features)
+            .map(|feature| {
+                let sum: f64 = (0..self.classes()).map(|class| self.class_sum(class)[feature]).sum();
+                let mean = sum / total;
+                (mean, (self.gram.at(feature, feature) / total - mean * mean).max(0.0))
+            })
+            .collect()
     }
 
     pub(crate) fn classes(&self) -> usize {
@@ -124,7 +185,7 @@ impl Statistics {
 
     /// Weight of all rows.
     pub(crate) fn weight(&self) -> f64 {
-        self.class_weights.iter().sum()
+        self.total
     }
 
     pub(crate) fn class_sum(&self, class: usize) -> &[f64] {
@@ -141,6 +202,7 @@ impl Statistics {
     /// Takes rows in, in order: `rows x features`.
     pub(crate) fn accumulate(&mut self, rows: MatRef<'_, f64>, labels: &[ClassId], weights: &[f32], forget: f64) {
         let decay = forget.powi(i32::try_from(rows.nrows()).unwrap_or(i32::MAX));
+        self.total *= decay;
         self.class_weights.iter_mut().for_each(|weight| *weight *= decay);
         self.class_sums.iter_mut().for_each(|sum| *sum *= decay);
         let shares = shares(weights, forget);
@@ -149,6 +211,7 @@ impl Statistics {
         self.grow(highest);
         for (&label, &share) in labels.iter().zip(&shares) {
             self.class_weights[label as usize] += share;
+            self.total += share;
         }
     }
 
@@ -199,6 +262,7 @@ impl Statistics {
     /// numbers of the other's classes.
     pub(crate) fn merge(&mut self, other: &Statistics, classes: &[ClassId]) {
         self.gram.add(&other.gram);
+        self.total += other.total;
         for (theirs, &ours) in classes.iter().enumerate().take(other.classes()) {
             let ours = ours as usize;
             self.grow(ours + 1);
@@ -220,6 +284,8 @@ impl Statistics {
             && self.gram.is_finite()
             && self.class_sums.iter().all(|sum| sum.is_finite())
             && self.class_weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0)
+            && self.total.is_finite()
+            && self.total >= 0.0
     }
 }
 

@@ -218,6 +218,11 @@ impl Network {
         self.input_shape.iter().product()
     }
 
+    /// Whether anything stands between a sample and the prefix's output, which then ends in a ReLU.
+    pub(crate) fn has_prefix(&self) -> bool {
+        !self.layout.prefix.is_empty()
+    }
+
     /// Whether it has batch norms, so that the rows of a batch depend on each other in training mode.
     pub(crate) fn has_norms(&self) -> bool {
         !self.layout.suffix_statistics.is_empty()

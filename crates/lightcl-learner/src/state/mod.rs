@@ -2,6 +2,7 @@
 
 mod sections;
 
+use crate::bridge::Bridge;
 use crate::learner::{LightClLearner, Progress};
 use crate::memory::{Masks, References, vital_rows};
 use crate::model::{Model, Part};
@@ -16,7 +17,7 @@ use sections::{Blob, Numbers, Sections, Writer, section};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// How much of the state some bytes hold.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -126,6 +127,12 @@ pub(crate) fn save(learner: &LightClLearner, extent: Extent) -> Result<Vec<u8>> 
     if let Some(bank) = &learner.analytic {
         writer.put(section::ANALYTIC, &bank.save())?;
     }
+    if let Some(replay) = &learner.replay {
+        writer.put(section::REPLAY, &replay.save())?;
+    }
+    if let Some(bridge) = &learner.bridge {
+        writer.put(section::BRIDGE, bridge)?;
+    }
     state::encode(extent.tag(), VERSION, &writer.0)
 }
 
@@ -213,11 +220,23 @@ pub(crate) fn restore(learner: &mut LightClLearner, bytes: &[u8], extent: Extent
     let analytic = match (learner.analytic.clone(), sections.optional(section::ANALYTIC)?) {
         (None, None) => None,
         (Some(mut bank), Some(saved)) => {
-            bank.restore(saved, network.input_width(), classes)?;
+            bank.restore(saved, classes)?;
             Some(bank)
         }
         _ => return Err(Error::user("the saved state and this learner do not agree on analytic heads")),
     };
+    let replay = match (learner.replay.clone(), sections.optional(section::REPLAY)?) {
+        (None, None) => None,
+        (Some(mut replay), Some(saved)) => {
+            replay.restore(saved, classes)?;
+            Some(replay)
+        }
+        _ => return Err(Error::user("the saved state and this learner do not agree on replay")),
+    };
+    let bridge: Option<Bridge> = sections.optional(section::BRIDGE)?;
+    if bridge.as_ref().is_some_and(|bridge| !bridge.is_sound(network.input_width())) {
+        return Err(Error::user("the rows saved until the prefix freezes are damaged"));
+    }
     let restored = LightClLearner {
         config: learner.config.clone(),
         model,
@@ -228,6 +247,8 @@ pub(crate) fn restore(learner: &mut LightClLearner, bytes: &[u8], extent: Extent
         pruning,
         prefix_digest,
         analytic,
+        replay,
+        bridge,
         generator,
     };
     if restored.references.as_ref().is_some_and(|r| r.embeddings.is_some() != restored.caches_prefix()) {

@@ -90,7 +90,9 @@ pub(super) mod section {
     pub(in crate::state) const REFERENCES: &str = "references";
     pub(in crate::state) const PRUNING: &str = "pruning";
     pub(in crate::state) const ANALYTIC: &str = "analytic";
-    pub(in crate::state) const ALL: [&str; 13] = [
+    pub(in crate::state) const REPLAY: &str = "replay";
+    pub(in crate::state) const BRIDGE: &str = "bridge";
+    pub(in crate::state) const ALL: [&str; 15] = [
         SETTINGS,
         CLASSES,
         GENERATOR,
@@ -104,6 +106,8 @@ pub(super) mod section {
         REFERENCES,
         PRUNING,
         ANALYTIC,
+        REPLAY,
+        BRIDGE,
     ];
 }
 

@@ -16,6 +16,7 @@ const TASKS: usize = 3;
 ///
 /// - it scores before it knows any class, and with no row; every score is finite; classes never become fewer, and there
 ///   is one for every label learnt;
+/// - `score_next` scores as `score` does;
 /// - scoring, embedding, taking a snapshot, forking and reporting never change state;
 /// - the same rows give the same reports and the same bytes;
 /// - saving and restoring into a new learner at any moment changes nothing that follows;
@@ -82,8 +83,18 @@ impl Lesson {
         match self {
             Lesson::Resume(first, classes) => must(learner.resume_task(first, classes), "resume_task"),
             Lesson::Begin(first) => must(learner.begin_task(first), "begin_task"),
-            Lesson::Learn(window) => return Some(must(learner.learn(window), "learn")),
-            Lesson::End(importance) => must(learner.end_task(importance), "end_task"),
+            Lesson::Learn(window) => {
+                let before = must(learner.score(window), "score");
+                promise!(
+                    before == must(learner.score_next(window), "score_next"),
+                    "score_next scores otherwise than score"
+                );
+                return Some(must(learner.learn(window), "learn"));
+            }
+            Lesson::End(importance) => {
+                must(learner.end_task(importance), "end_task");
+                must(learner.settle(), "settle");
+            }
         }
         None
     }

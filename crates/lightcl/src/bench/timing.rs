@@ -2,7 +2,7 @@
 
 use lightcl_core::{
     BoundaryDetector, Embedding, ExpertReport, LayerReport, LearnReport, Learner, LearnerSnapshot, Logits, Needs,
-    Observation, PartBytes, Result, Samples, Stateful, Verdict,
+    Observation, PartBytes, Result, Samples, Stateful, TaskChange, Verdict,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,6 +77,14 @@ impl Learner for TimedLearner {
 
     fn learn(&mut self, window: &Samples) -> Result<LearnReport> {
         self.clock.time(|| self.inner.learn(window))
+    }
+
+    fn enter_task(&mut self, task: u32, change: TaskChange) -> Result<()> {
+        self.clock.time(|| self.inner.enter_task(task, change))
+    }
+
+    fn merge_tasks(&mut self, gone: u32, into: u32) -> Result<()> {
+        self.clock.time(|| self.inner.merge_tasks(gone, into))
     }
 
     fn end_task(&mut self, importance: &Samples) -> Result<()> {

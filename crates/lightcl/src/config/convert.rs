@@ -8,7 +8,7 @@ use lightcl_boundary::{AutoConfig, DetectorConfigs, ErrorConfig, EveryConfig, Ne
 use lightcl_core::{BoundaryDetector, Result};
 use lightcl_learner::{
     ActiveClasses, AnalyticConfig, Backbone, FrozenNorm, HeadKind, LearnerConfig, MemoryConfig, Method, NamedWeights,
-    Precision, Prefix, Reading, Standardize, Tap, Update,
+    Precision, Prefix, Reading, RegimeKind, ReplayKind, Standardize, Tap, Update,
 };
 use lightcl_stream::OperatorConfig;
 use lightcl_stream::encode::{CategoryEncoding, DEFAULT_CATEGORY_SLOTS, EncoderConfig, FeatureConfig, FeatureKind};
@@ -163,6 +163,11 @@ impl Settings {
                 settings::Head::Mixture => HeadKind::Mixture,
             },
             analytic: self.analytic_config(),
+            replay: match learner.replay {
+                settings::Replay::None => ReplayKind::None,
+                settings::Replay::Gaussian => ReplayKind::Gaussian,
+            },
+            bridge_bytes: learner.bridge_bytes,
             sparse: learner.sparse,
             initial_classes: learner.initial_classes,
         }
@@ -196,6 +201,11 @@ impl Settings {
                 settings::Update::Window => Update::Window,
                 settings::Update::Row => Update::Row,
             },
+            regimes: match analytic.regimes {
+                settings::RegimeKind::None => RegimeKind::None,
+                settings::RegimeKind::Labels => RegimeKind::Labels,
+                settings::RegimeKind::Domains => RegimeKind::Domains,
+            },
             precision: match analytic.precision {
                 settings::Precision::Double => Precision::Double,
                 settings::Precision::Single => Precision::Single,
@@ -205,7 +215,6 @@ impl Settings {
             share: analytic.share,
             evidence: analytic.evidence,
             max_bytes: analytic.max_bytes,
-            bridge_bytes: analytic.bridge_bytes,
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Analytic {
     pub reading: Reading,
     /// When scores follow the samples.
     pub update: Update,
+    /// What tasks keep apart in the head that forgets least.
+    pub regimes: RegimeKind,
     /// Numbers that statistics are kept in.
     pub precision: Precision,
     /// Whether one more head has the label before as an input: for streams whose labels follow each other and are known by
@@ -48,8 +50,6 @@ pub struct Analytic {
     pub evidence: f64,
     /// Most bytes that the statistics may hold before classes are met; what does not fit is refused. Default: no bound.
     pub max_bytes: Option<u64>,
-    /// Bytes of samples kept until the first layers freeze, so that their features take them in too; 0 for none.
-    pub bridge_bytes: u64,
 }
 
 impl Default for Analytic {
@@ -65,13 +65,13 @@ impl Default for Analytic {
             ridge: Vec::new(),
             reading: Reading::default(),
             update: Update::default(),
+            regimes: RegimeKind::default(),
             precision: Precision::default(),
             previous_label: config.previous_label,
             no_change: config.no_change,
             share: config.share,
             evidence: config.evidence,
             max_bytes: None,
-            bridge_bytes: config.bridge_bytes,
         }
     }
 }
@@ -164,4 +164,17 @@ pub enum Precision {
     Double,
     /// 32 bits: half the memory, for streams of up to ten million samples.
     Single,
+}
+
+/// What tasks keep apart in the head that forgets least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RegimeKind {
+    /// Nothing: all samples go into the same sums.
+    #[default]
+    None,
+    /// What classes look like, for tasks in which labels mean something else.
+    Labels,
+    /// Everything: a sample is scored by the head of the task whose samples it looks most like.
+    Domains,
 }

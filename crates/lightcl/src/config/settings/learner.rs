@@ -63,6 +63,11 @@ pub struct Learner {
     pub sparse: bool,
     /// What turns activations into classes.
     pub head: Head,
+    /// What stands in for samples of earlier classes in the network's loss.
+    pub replay: Replay,
+    /// Bytes of samples kept until the first layers freeze, for what looks at their output then: heads that tap it, and replay; 0
+    /// for none.
+    pub bridge_bytes: u64,
     /// The heads solved in closed form (second-order feature patterns).
     pub analytic: Analytic,
     /// The memory of feature patterns.
@@ -94,6 +99,8 @@ impl Default for Learner {
             seed: learner.seed,
             sparse: learner.sparse,
             head: Head::default(),
+            replay: Replay::default(),
+            bridge_bytes: learner.bridge_bytes,
             analytic: Analytic::default(),
             memory: Memory::default(),
         }
@@ -167,6 +174,17 @@ pub enum Head {
     Analytic,
     /// Both, mixed by their prequential evidence.
     Mixture,
+}
+
+/// What stands in for samples of earlier classes in the network's loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Replay {
+    /// Nothing, as published.
+    #[default]
+    None,
+    /// Features drawn from each class's mean and the covariance that all share. The loss then runs over all classes seen.
+    Gaussian,
 }
 
 /// The memory of feature patterns.

@@ -13,14 +13,14 @@ mod outputs;
 mod sample;
 mod source;
 
-pub use analytic::{Analytic, AutoWord, OrAuto, Precision, Reading, Standardize, Tap, Update};
+pub use analytic::{Analytic, AutoWord, OrAuto, Precision, Reading, RegimeKind, Standardize, Tap, Update};
 pub use boundary::{AutoDetector, Boundary, ErrorDetector, NewClassesDetector, Regimes};
 pub use calendar::CalendarDetector;
 pub use detectors::{
     AdwinDetector, BayesianDetector, CusumDetector, DdmDetector, EddmDetector, HddmADetector, HddmWDetector,
     KswinDetector, PageHinkleyDetector,
 };
-pub use learner::{ActiveClasses, Backbone, FrozenNorm, Head, Learner, Memory, Method, Prefix};
+pub use learner::{ActiveClasses, Backbone, FrozenNorm, Head, Learner, Memory, Method, Prefix, Replay};
 pub use outputs::{Checkpoint, Evaluate, Output, PredictionFormat, Predictions, Snapshot, Stability};
 pub use sample::{CategoryEncoding, Feature, FeatureKind, FeatureTable, Sample};
 pub use source::{Csv, FileType, Source};

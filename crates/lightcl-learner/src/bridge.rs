@@ -1,13 +1,12 @@
 //! Rows kept while a prefix trains.
 
-use super::Targets;
-use lightcl_core::ClassId;
+use lightcl_core::{ClassId, Samples};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// The last windows of the first task, within a budget of bytes, until the prefix freezes: then its taps see them too and
-/// they are gone. Forks share the windows.
+/// The last windows of the first task, within a budget of bytes, until the prefix freezes: then those who look at
+/// its output see them too and they are gone. Forks share the windows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bridge {
     most_bytes: u64,
@@ -33,9 +32,9 @@ impl Bridge {
         Bridge { most_bytes, windows: VecDeque::new() }
     }
 
-    pub(crate) fn keep(&mut self, rows: &Targets<'_>) {
-        let (features, labels) = (rows.features.to_vec(), rows.labels.to_vec());
-        self.windows.push_back(Arc::new(Kept { features, labels, weights: rows.weights.to_vec() }));
+    pub(crate) fn keep(&mut self, rows: &Samples) {
+        let (features, labels) = (rows.features.clone(), rows.labels.clone());
+        self.windows.push_back(Arc::new(Kept { features, labels, weights: rows.weights.clone() }));
         while self.bytes() > self.most_bytes {
             self.windows.pop_front();
         }
@@ -68,8 +67,7 @@ mod tests {
     fn the_last_windows_that_fit_are_kept() {
         let mut bridge = Bridge::new(3 * 16);
         for row in 0..5_u32 {
-            let features = [row as f32, 0.0];
-            bridge.keep(&Targets { labels: &[row], weights: &[1.0], features: &features });
+            bridge.keep(&Samples::from_rows(&[2], &[(vec![row as f32, 0.0], row)]));
         }
         let labels: Vec<_> = bridge.windows.iter().flat_map(|window| window.labels.clone()).collect();
         assert_eq!((labels.as_slice(), bridge.bytes(), bridge.rows()), (&[2, 3, 4][..], 48, 3));
