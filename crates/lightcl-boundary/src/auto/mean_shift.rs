@@ -1,8 +1,9 @@
 //! Has the mean of some vectors moved? Windows of several lengths against everything before them.
 
 use super::history::History;
+use super::judge::{Finding, Judge, Seen, chance_threshold};
 use super::symmetric::{Factor, Symmetric};
-use super::{BLOCK_ROWS, LONG_SCALE, is_sampled};
+use super::{BLOCK_ROWS, LONG_SCALE, is_sampled, shortest_side};
 use crate::placement::likeliest_shift;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -43,6 +44,17 @@ pub(super) struct Shape {
     pub ridge_share: f64,
     /// How strict the test is: standard deviations of a normal variable with the same tail.
     pub deviations: f64,
+    /// How each number is looked at alone beside all together; not at all when none.
+    pub alone: Option<Alone>,
+}
+
+/// A test of each number of its own, in windows of 128 rows and more: in shorter ones a rare number is not normal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Alone {
+    /// As in [`Shape`]; of the largest statistic.
+    pub deviations: f64,
+    /// Added to the variance, beside the shape's.
+    pub variance_floor: f64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -66,19 +78,8 @@ pub(super) struct MeanShiftState {
     /// Numbers of a vector that were not constant then.
     varying: f64,
     histories: Vec<History>,
-}
-
-/// How far one window's statistic is beyond its threshold.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct Finding {
-    /// Statistic divided by threshold.
-    pub strength: f64,
-    pub statistic: f64,
-    pub threshold: f64,
-    /// Blocks in the window.
-    pub scale: usize,
-    /// Squared distance of the means in standard deviations: what the statistic is without the number of rows.
-    pub effect: f64,
+    /// The same of numbers alone.
+    alone_histories: Vec<History>,
 }
 
 impl MeanShift {
@@ -87,6 +88,7 @@ impl MeanShift {
             scatter: Symmetric::zero(shape.dimensions),
             total: vec![0.0; shape.dimensions],
             histories: vec![History::default(); SCALES.len()],
+            alone_histories: vec![History::default(); SCALES.len()],
             ..MeanShiftState::default()
         };
         MeanShift { shape, state, deviations: Vec::new() }
@@ -175,37 +177,38 @@ impl MeanShift {
     /// The strongest sign that the mean has moved, among windows that are long enough to be trusted. `calm` lets the
     /// statistics enter their own history.
     pub fn look(&mut self, calm: bool, long_only: bool) -> Option<Finding> {
-        let state = &mut self.state;
-        let d = state.varying.max(1.0);
-        let chance = chance_threshold(d, self.shape.deviations)
-            * (state.factored_at / (state.factored_at - d - 1.0).max(0.25 * state.factored_at));
+        let d = self.state.varying.max(1.0);
+        let factored_at = self.state.factored_at;
+        let uncertainty = factored_at / (factored_at - d - 1.0).max(0.25 * factored_at);
+        let mut together = Judge::new(chance_threshold(d, self.shape.deviations) * uncertainty);
+        let mut alone = self.shape.alone.map(|alone| (alone, Judge::new(chance_threshold(1.0, alone.deviations))));
         let mut best: Option<Finding> = None;
-        let mut shorter = chance;
-        for (&scale, history) in SCALES.iter().zip(&mut state.histories) {
-            if state.white.len() <= scale || state.count < scale as u64 + LEAST_REFERENCE {
+        let mut keep = |finding: Option<Finding>| {
+            if finding.is_some_and(|new| best.is_none_or(|best| new.strength > best.strength)) {
+                best = finding;
+            }
+        };
+        for (place, &scale) in SCALES.iter().enumerate() {
+            if self.state.count < scale as u64 + LEAST_REFERENCE {
                 break;
             }
-            let (total, earlier) = (&state.white[state.white.len() - 1], &state.white[state.white.len() - 1 - scale]);
-            let (after, before) = (scale as f64, (state.count - scale as u64) as f64);
-            let rows = BLOCK_ROWS as f64;
-            let (after_share, before_share) = (1.0 / (after * rows), 1.0 / (before * rows));
-            let gap = |(total, earlier): (&f64, &f64)| (total - earlier) * after_share - earlier * before_share;
+            let Some(difference) = self.difference(scale) else { break };
             // Whitening is by a triangular matrix with a positive diagonal: the first number keeps its sign.
-            let falls = gap((&total[0], &earlier[0])) < 0.0;
-            let square = sum_of_squares(total.iter().zip(earlier).map(gap));
-            let weight = rows * after * before / (after + before);
-            let statistic = if self.shape.rise_only && falls { 0.0 } else { weight * square / d };
-            let past = history.threshold().map(f64::from);
-            let threshold = past.unwrap_or(shorter).max(chance);
-            // A window twice as long differs twice as much where rows depend on each other.
-            shorter = threshold * if threshold > chance { 2.0 } else { 1.0 };
-            let finding = Finding { strength: statistic / threshold, statistic, threshold, scale, effect: square };
-            let usable = !long_only || (scale >= LONG_SCALE && past.is_some());
-            if usable && best.is_none_or(|best| finding.strength > best.strength) {
-                best = Some(finding);
-            }
-            if calm {
-                history.take(statistic as f32, scale);
+            let falls = self.shape.rise_only && difference[0] < 0.0;
+            let (after, before) = (scale as f64, (self.state.count - scale as u64) as f64);
+            let weight = BLOCK_ROWS as f64 * after * before / (after + before);
+            let effect = sum_of_squares(difference.iter().copied());
+            let statistic = if falls { 0.0 } else { weight * effect / d };
+            let seen = Seen { statistic, scale, effect, number: None };
+            keep(together.finding(seen, &mut self.state.histories[place], calm, long_only));
+            let Some((shape, judge)) = alone.as_mut().filter(|_| scale >= LONG_SCALE) else { continue };
+            let effects = (0..difference.len()).map(|number| {
+                let (gap, variance) = self.state.factor.unwhitened(number, &difference);
+                (number, gap * gap / (variance + shape.variance_floor))
+            });
+            if let Some((number, effect)) = effects.max_by(|(_, a), (_, b)| a.total_cmp(b)) {
+                let seen = Seen { statistic: weight * effect, scale, effect, number: Some(number) };
+                keep(judge.finding(seen, &mut self.state.alone_histories[place], calm, long_only));
             }
         }
         best
@@ -223,28 +226,35 @@ impl MeanShift {
         Some(total.iter().zip(earlier).map(|(total, earlier)| (total - earlier) / after - earlier / before).collect())
     }
 
-    /// Whether the first number's mean has fallen over the last `scale` blocks, by more than two standard errors.
+    /// Whether the first number's mean has fallen over the last `scale` blocks, by more than one and a half standard errors.
     pub fn falls(&self, scale: usize) -> bool {
         let (after, before) = (scale as f64, self.state.count.saturating_sub(scale as u64) as f64);
         let error = ((1.0 / after + 1.0 / before) / BLOCK_ROWS as f64).sqrt();
-        self.difference(scale).is_some_and(|difference| difference[0] < -2.0 * error)
+        self.difference(scale).is_some_and(|difference| difference[0] < -1.5 * error)
     }
 
-    /// Weights that project a row onto the direction in which the mean of the last `scale` blocks differs.
-    pub fn direction(&self, scale: usize) -> Option<Vec<f64>> {
-        let mut direction = self.difference(scale)?;
-        self.state.factor.backward(&mut direction);
+    /// Weights that project a row onto the direction in which the mean differs: of all numbers, or the one found alone.
+    pub fn direction(&self, finding: Finding) -> Option<Vec<f64>> {
+        let mut direction = self.difference(finding.scale)?;
+        if let Some(number) = finding.number {
+            let (gap, variance) = self.state.factor.unwhitened(number, &direction);
+            direction.fill(0.0);
+            direction[number] = gap / variance;
+        } else {
+            self.state.factor.backward(&mut direction);
+        }
         Some(direction)
     }
 
-    /// Index of the first row of the block from which on the mean along the direction of the last `scale` blocks'
-    /// difference is likeliest to have moved.
-    pub fn place(&self, scale: usize) -> Option<u64> {
+    /// Index of the first row of the block from which on the mean along the direction of a finding is likeliest to have
+    /// moved.
+    pub fn place(&self, finding: Finding) -> Option<u64> {
         let state = &self.state;
-        let direction = self.direction(scale)?;
+        let direction = self.direction(finding)?;
         let project = |block: &Vec<f64>| block.iter().zip(&direction).map(|(a, b)| a * b).sum();
         let values: Vec<f64> = state.blocks.iter().map(project).collect();
-        likeliest_shift(values.iter().copied(), true, 1).and_then(|shift| state.starts.get(shift.split).copied())
+        likeliest_shift(values.iter().copied(), true, shortest_side(finding.scale))
+            .and_then(|shift| state.starts.get(shift.split).copied())
     }
 
     /// Forgets the mean. The past of the statistics stays, since it is the stream's; what is known of the covariance
@@ -256,6 +266,7 @@ impl MeanShift {
         self.state.scatter.scale(kept);
         self.state.freedom = old.freedom * kept;
         self.state.histories = old.histories;
+        self.state.alone_histories = old.alone_histories;
     }
 
     /// Whether a state could have come from this.
@@ -277,8 +288,9 @@ impl MeanShift {
             && state.factored_at >= 0.0
             && state.varying.is_finite()
             && state.varying >= 0.0
-            && state.histories.len() == SCALES.len()
-            && state.histories.iter().all(History::is_sound)
+            && [&state.histories, &state.alone_histories]
+                .iter()
+                .all(|histories| histories.len() == SCALES.len() && histories.iter().all(History::is_sound))
     }
 }
 
@@ -293,11 +305,4 @@ fn sum_of_squares(values: impl Iterator<Item = f64>) -> f64 {
 
 fn add(sum: &mut [f64], values: &[f64]) {
     sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-}
-
-/// What a chi-square variable with `d` degrees of freedom, divided by `d`, exceeds as rarely as a normal one exceeds
-/// `deviations` (Wilson and Hilferty 1931).
-fn chance_threshold(d: f64, deviations: f64) -> f64 {
-    let spread = 2.0 / (9.0 * d);
-    (1.0 - spread + deviations * spread.sqrt()).powi(3)
 }

@@ -1,7 +1,9 @@
 //! Detector `auto` and its signals one by one: `input`, `activations`, `rule`, `residual`, `class_shares`.
 
+mod calibrator;
 mod config;
 mod history;
+mod judge;
 mod mean_shift;
 mod reader;
 mod row;
@@ -13,10 +15,11 @@ mod symmetric;
 use crate::placement::{likeliest_shift, within_bounds};
 use crate::{NewClassesConfig, NewClassesDetector};
 pub use config::AutoConfig;
+use judge::Finding;
 use lightcl_core::{BoundaryDetector, Evidence, Needs, Observation, Result, Verdict};
-use mean_shift::{Finding, MeanShift};
+use mean_shift::MeanShift;
 use reader::CLASS_SLOTS;
-use row::{Row, read_width};
+use row::{Row, has_plain, read_width};
 pub use signal::AutoSignal;
 use sketch::Sketch;
 use state::AutoState;
@@ -47,6 +50,11 @@ const SETTLED_LOOKS: u32 = 4;
 /// Where rows depend on each other every boundary lifts the bar so much, and the lift halves in so many blocks.
 const LIFT: f64 = 1.5;
 const LIFT_HALVES_IN_BLOCKS: f64 = 1024.0;
+
+/// Blocks that each side of a placed change has at least: what took long to see does not lie at an end.
+fn shortest_side(scale: usize) -> usize {
+    if scale >= LONG_SCALE { 2 } else { 1 }
+}
 
 /// Sums that cost most are taken from every block of a task's start, then from one of two, then of eight.
 fn is_sampled(block: u64) -> bool {
@@ -85,6 +93,7 @@ pub struct AutoDetector {
 struct Scratch {
     inputs: Vec<f32>,
     shares: Vec<f32>,
+    plain_shares: Vec<f32>,
     block: Vec<f32>,
 }
 
@@ -135,7 +144,8 @@ impl AutoDetector {
         row.begin_read(&scratch.inputs);
         self.sketch.features(&scratch.inputs, &mut row.read);
         self.state.reader.predict(&row.read, &mut scratch.shares);
-        row.compare(&scratch.shares);
+        self.state.reader.predict_plain(&row.read, &mut scratch.plain_shares);
+        row.compare(&scratch.shares, &scratch.plain_shares, &self.state.calibrators);
         row.activations.clear();
         if !seen.activations.is_empty() && self.activations.is_warm(seen.activations) {
             self.activations.standardise(seen.activations, &mut scratch.inputs);
@@ -167,6 +177,9 @@ impl AutoDetector {
             state.rows.range(start..last).for_each(|row| block.extend(&row.read));
             let slots: Vec<usize> = state.rows.range(start..last).map(|row| row.slot).collect();
             state.reader.learn(block, read_width(self.sketch.width()), &slots);
+            if !seeding {
+                state.calibrators.learn(state.rows.range(start..last), has_plain(self.sketch.width()));
+            }
         }
     }
 
@@ -222,20 +235,20 @@ impl AutoDetector {
         if dependent {
             state.bar *= LIFT;
         }
-        let at = self.place(signal, strongest.scale).unwrap_or(index);
+        let at = self.place(signal, strongest).unwrap_or(index);
         self.report(at, index, Vec::new())
     }
 
     /// Index of the row at which the mean of a signal is likeliest to have moved.
-    fn place(&self, signal: AutoSignal, scale: usize) -> Option<u64> {
+    fn place(&self, signal: AutoSignal, finding: Finding) -> Option<u64> {
         let number = self.config.signals.iter().position(|&other| other == signal)?;
         let shift = &self.shifts[number];
-        let direction = shift.direction(scale)?;
+        let direction = shift.direction(finding)?;
         let rows = &self.state.rows;
         // First roughly among all blocks, then by row if those rows are still here.
-        let block = shift.place(scale)?;
+        let block = shift.place(finding)?;
         let Some(block) = rows.iter().position(|row| row.index == block) else { return Some(block) };
-        let start = block.saturating_sub((scale + 4) * BLOCK_ROWS);
+        let start = block.saturating_sub((finding.scale + 4) * BLOCK_ROWS);
         let mut vector = Vec::new();
         let values: Vec<f64> = rows
             .range(start..)
@@ -245,7 +258,8 @@ impl AutoDetector {
                 vector.iter().zip(&direction).map(|(&value, weight)| f64::from(value) * weight).sum()
             })
             .collect();
-        likeliest_shift(values.iter().copied(), true, 1).map(|shift| rows[start + shift.split].index)
+        let shortest = if finding.scale >= LONG_SCALE { shortest_side(finding.scale) * BLOCK_ROWS } else { 1 };
+        likeliest_shift(values.iter().copied(), true, shortest).map(|shift| rows[start + shift.split].index)
     }
 
     fn report(&mut self, at: u64, index: u64, mut evidence: Vec<Evidence>) -> Verdict {

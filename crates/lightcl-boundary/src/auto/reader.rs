@@ -1,14 +1,14 @@
 //! A small closed-form classifier that learns beside the learner, to notice when inputs and labels are related in
 //! another way.
 
-use super::symmetric::Symmetric;
-use super::{BLOCK_ROWS, is_sampled};
+use super::symmetric::{Factor, Symmetric};
+use super::{BLOCK_ROWS, FEATURES, is_sampled};
 use serde::{Deserialize, Serialize};
 
 /// Classes are counted in so many slots; more share one.
 pub(super) const CLASS_SLOTS: usize = 32;
 /// What a block's past is worth after it.
-const FORGET: f64 = 0.992;
+const FORGET: f64 = 0.997;
 /// Strength of the ridge, as a share of the mean diagonal entry and in rows.
 const RIDGE_SHARE: f64 = 0.1;
 const RIDGE_ROWS: f64 = 2.0;
@@ -21,6 +21,8 @@ pub(super) struct Reader {
     cross: Vec<f64>,
     /// Solved weights, laid out alike.
     weights: Vec<f32>,
+    /// The same of the plain inputs alone: fewer weights, which so many rows tell more exactly.
+    plain: Vec<f32>,
     blocks: u64,
     /// Effective rows, and those that came since the weights were solved.
     rows: f64,
@@ -30,10 +32,12 @@ pub(super) struct Reader {
 impl Reader {
     /// Predicted share of each class slot, into `shares`; empty before the first solution.
     pub fn predict(&self, row: &[f32], shares: &mut Vec<f32>) {
-        shares.clear();
-        if !row.is_empty() {
-            shares.extend(self.weights.chunks_exact(row.len()).map(|weights| dot(weights, row).clamp(0.0, 1.0)));
-        }
+        predict(&self.weights, row, shares);
+    }
+
+    /// The same by the plain inputs alone; empty where inputs are too many for that, too.
+    pub fn predict_plain(&self, row: &[f32], shares: &mut Vec<f32>) {
+        predict(&self.plain, &row[..row.len().saturating_sub(FEATURES)], shares);
     }
 
     /// Takes in a block of rows of `width` numbers and their class slots.
@@ -67,20 +71,41 @@ impl Reader {
         self.unsolved = 0.0;
         let typical = (0..width).map(|i| self.gram.diagonal(i)).sum::<f64>() / width as f64;
         let Some(factor) = self.gram.factor(1.0, RIDGE_SHARE * typical + RIDGE_ROWS) else { return };
-        let mut solution = self.cross.clone();
-        solution.chunks_exact_mut(width).for_each(|slot| factor.solve(slot));
-        self.weights = solution.into_iter().map(|value| value as f32).collect();
+        let solved = |factor: &Factor, size: usize| {
+            let solve = |slot: &[f64]| {
+                let mut solution = slot[..size].to_vec();
+                factor.solve(&mut solution);
+                solution.into_iter().map(|value| value as f32)
+            };
+            self.cross.chunks_exact(width).flat_map(solve).collect()
+        };
+        let weights = solved(&factor, width);
+        let plain = width - FEATURES;
+        self.plain = if plain > 1 { solved(&factor.leading(plain), plain) } else { Vec::new() };
+        self.weights = weights;
     }
 
     /// Whether this could have come from rows of the given width.
     pub fn is_sound(&self, width: usize) -> bool {
         let slots = |length: usize| width > 0 && length.is_multiple_of(width) && length / width <= CLASS_SLOTS;
         let empty = self.gram.is_sound(0) && self.cross.is_empty() && self.weights.is_empty();
+        let plain = |length: usize| {
+            let size = width.saturating_sub(FEATURES);
+            length == 0 || (size > 1 && length.is_multiple_of(size) && length / size <= CLASS_SLOTS)
+        };
         (empty || (self.gram.is_sound(width) && slots(self.cross.len()) && slots(self.weights.len())))
+            && plain(self.plain.len())
             && self.cross.iter().all(|value| value.is_finite())
-            && self.weights.iter().all(|value| value.is_finite())
+            && self.weights.iter().chain(&self.plain).all(|value| value.is_finite())
             && self.rows.is_finite()
             && self.unsolved.is_finite()
+    }
+}
+
+fn predict(weights: &[f32], row: &[f32], shares: &mut Vec<f32>) {
+    shares.clear();
+    if !row.is_empty() {
+        shares.extend(weights.chunks_exact(row.len()).map(|weights| dot(weights, row).clamp(0.0, 1.0)));
     }
 }
 

@@ -1,14 +1,14 @@
 //! The signals that are watched, one row each.
 
-use super::mean_shift::Shape;
+use super::mean_shift::{Alone, Shape};
 use super::row::Row;
 use super::{ACTIVATION_FEATURES, FEATURES};
 use serde::{Deserialize, Serialize};
 
 /// Dimensions in which class shares are counted; more classes share one.
 const SHARE_SLOTS: usize = 16;
-/// Bins of what was predicted.
-const SCORE_BINS: usize = 8;
+/// Bins of what was predicted, with as many rows in each.
+const SCORE_BINS: usize = 12;
 
 /// A sequence of vectors whose mean stays where it is while the task stays the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +21,9 @@ pub enum AutoSignal {
     /// Random features times the residual of a small closed-form classifier: where a rule changes they become
     /// correlated, often before the error shows it (a score test of parameter stability, Nyblom 1989).
     Rule,
-    /// The residual in bins of what was predicted: where a rule moves a little, rows of some scores are no longer what
-    /// those scores meant (Hosmer and Lemeshow 1980).
+    /// The residual of what a predicted score has meant so far, in bins of as many rows by that score: where a rule moves a
+    /// little, rows of some scores are no longer what those scores meant (Hosmer and Lemeshow 1980). The bins are looked at
+    /// together and one by one.
     Calibration,
     /// Squared residual of that classifier; only a rise counts.
     Residual,
@@ -71,15 +72,27 @@ impl AutoSignal {
     }
 
     pub(super) fn shape(self) -> Shape {
-        let vectors =
-            Shape { dimensions: FEATURES, rise_only: false, variance_floor: 0.0, ridge_share: 0.02, deviations: 5.0 };
+        let vectors = Shape {
+            dimensions: FEATURES,
+            rise_only: false,
+            variance_floor: 0.0,
+            ridge_share: 0.02,
+            deviations: 5.0,
+            alone: None,
+        };
         match self {
             AutoSignal::Input => vectors,
             AutoSignal::Activations => Shape { dimensions: ACTIVATION_FEATURES, ..vectors },
             AutoSignal::Rule => Shape { variance_floor: 0.02, ..vectors },
-            AutoSignal::Calibration => {
-                Shape { dimensions: SCORE_BINS, variance_floor: 0.01, ridge_share: 0.1, deviations: 5.4, ..vectors }
-            }
+            AutoSignal::Calibration => Shape {
+                dimensions: SCORE_BINS,
+                variance_floor: 0.01,
+                ridge_share: 0.1,
+                deviations: 5.4,
+                // A rule that moves a little concerns one bin.
+                alone: Some(Alone { deviations: 4.0, variance_floor: 0.01 }),
+                ..vectors
+            },
             AutoSignal::Residual | AutoSignal::Error => {
                 Shape { dimensions: 1, rise_only: true, variance_floor: 0.02, deviations: 4.5, ..vectors }
             }
@@ -105,11 +118,11 @@ impl AutoSignal {
                 let start = vector.len();
                 vector.resize(start + SCORE_BINS, 0.0);
                 // Shared between two neighbouring bins, so that a score at their border does not jump.
-                let place = ((row.signed_score + 1.0) / 2.0).clamp(0.0, 1.0) * (SCORE_BINS - 1) as f32;
+                let place = row.rank.clamp(0.0, 1.0) * (SCORE_BINS - 1) as f32;
                 let bin = (place as usize).min(SCORE_BINS - 2);
                 let share = place - bin as f32;
-                vector[start + bin] = (1.0 - share) * row.signed_residual;
-                vector[start + bin + 1] = share * row.signed_residual;
+                vector[start + bin] = (1.0 - share) * row.calibrated_residual;
+                vector[start + bin + 1] = share * row.calibrated_residual;
             }
             AutoSignal::Residual => vector.push(row.squared_residual),
             AutoSignal::Error => vector.push(row.error),

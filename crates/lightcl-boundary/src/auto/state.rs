@@ -1,6 +1,8 @@
 //! What `auto` knows, saved and restored.
 
-use super::mean_shift::{Finding, MeanShiftState, SCALES};
+use super::calibrator::Calibrators;
+use super::judge::Finding;
+use super::mean_shift::{MeanShiftState, SCALES};
 use super::reader::Reader;
 use super::row::{Row, read_width};
 use super::sketch::SketchState;
@@ -10,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 const TAG: &str = "boundary.auto";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// What changes from row to row, beside the sums of each signal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct AutoState {
     pub reader: Reader,
+    pub calibrators: Calibrators,
     /// The last rows of the task, oldest first.
     pub rows: VecDeque<Row>,
     pub first_index: Option<u64>,
@@ -41,6 +44,7 @@ impl Default for AutoState {
     fn default() -> Self {
         AutoState {
             reader: Reader::default(),
+            calibrators: Calibrators::default(),
             rows: VecDeque::new(),
             first_index: None,
             samples: 0,
@@ -88,6 +92,7 @@ impl Stateful for AutoDetector {
             && parts.rows.len() <= KEPT_ROWS
             && parts.rows.iter().all(|row| row.is_sound(saved.sketch.width()))
             && parts.reader.is_sound(read_width(saved.sketch.width()))
+            && parts.calibrators.is_sound()
             && parts.waiting < BLOCK_ROWS
             && parts.bar.is_finite()
             && parts.bar >= 1.0

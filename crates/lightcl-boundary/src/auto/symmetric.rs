@@ -129,6 +129,18 @@ impl Factor {
         }
     }
 
+    /// The factor of the matrix's first rows and columns.
+    pub fn leading(&self, size: usize) -> Factor {
+        let rows = self.rows.chunks_exact(self.size.max(1)).take(size).flat_map(|row| &row[..size]);
+        Factor { size, rows: rows.copied().collect() }
+    }
+
+    /// The `i`-th number of `L y`, and of the diagonal of `L L'`.
+    pub fn unwhitened(&self, i: usize, y: &[f64]) -> (f64, f64) {
+        let row = &self.rows[i * self.size..i * self.size + i + 1];
+        (dot(row, &y[..=i]), dot(row, row))
+    }
+
     /// Solves `L L' y = x`.
     pub fn solve(&self, x: &mut [f64]) {
         self.forward(x);
@@ -168,6 +180,13 @@ mod tests {
             let found: f64 = (0..4).map(|j| entry(i, j) * solution[j]).sum();
             assert!((found - expected).abs() < 1e-5, "{i}: {found}");
         }
+        let factor = matrix.factor(10.0, 0.1).unwrap();
+        let (first, last) = (factor.unwhitened(0, &[1.0; 4]), factor.unwhitened(3, &[0.0, 0.0, 0.0, 2.0]));
+        assert!((first.1 - entry(0, 0)).abs() < 1e-6 && (first.0 * first.0 - first.1).abs() < 1e-9);
+        assert!((last.1 - entry(3, 3)).abs() < 1e-6);
+        let mut smaller = vec![1.0, -2.0];
+        factor.leading(2).solve(&mut smaller);
+        assert!((entry(0, 0) * smaller[0] + entry(0, 1) * smaller[1] - 1.0).abs() < 1e-5);
         assert!((matrix.diagonal(2) - (entry(2, 2) - 0.1) * 10.0).abs() < 1e-4);
     }
 
