@@ -24,11 +24,10 @@ pub(super) struct Calibrators {
 }
 
 impl Calibrators {
-    /// The label's sign less what the score of its row meant, and the share of rows with a lower score.
+    /// The label's sign less what the score of its row meant, and that score.
     pub fn residual(&self, scores: [f32; 2], sign: f32) -> (f32, f32) {
         let (calibrator, score) = if self.is_plain { (&self.plain, scores[1]) } else { (&self.whole, scores[0]) };
-        let (mean, rank) = calibrator.read(score);
-        (sign - mean, rank)
+        (sign - calibrator.read(score), score)
     }
 
     /// Takes in rows.
@@ -65,22 +64,19 @@ struct Calibrator {
     weights: Vec<f32>,
     signs: Vec<f32>,
     total: f32,
-    /// What a score means at each point, and the share of the rows with lower scores.
+    /// What a score means at each point.
     means: Vec<f32>,
-    ranks: Vec<f32>,
     /// Mean squared residual.
     loss: f32,
 }
 
 impl Calibrator {
-    /// The expected sign of the label, and the share of rows with a lower score; the score at its word before the first
-    /// block.
-    fn read(&self, score: f32) -> (f32, f32) {
+    /// The expected sign of the label; the score at its word before the first block.
+    fn read(&self, score: f32) -> f32 {
         let (point, share) = place(score);
-        let between = |values: &[f32]| Some(values.get(point)? * (1.0 - share) + values.get(point + 1)? * share);
-        match (between(&self.means), between(&self.ranks)) {
-            (Some(mean), Some(rank)) => (mean, rank),
-            _ => (score, f32::midpoint(score, 1.0).clamp(0.0, 1.0)),
+        match (self.means.get(point), self.means.get(point + 1)) {
+            (Some(below), Some(above)) => below * (1.0 - share) + above * share,
+            _ => score,
         }
     }
 
@@ -88,7 +84,7 @@ impl Calibrator {
         self.weights.resize(POINTS, 0.0);
         self.signs.resize(POINTS, 0.0);
         self.total += 1.0;
-        let residual = sign - self.read(score).0;
+        let residual = sign - self.read(score);
         self.loss += (residual * residual - self.loss) / self.total.clamp(64.0, LOSS_ROWS);
         let (point, share) = place(score);
         for (point, weight) in [(point, 1.0 - share), (point + 1, share)] {
@@ -105,18 +101,14 @@ impl Calibrator {
             self.total = MOST_ROWS;
         }
         self.means.clear();
-        self.ranks.clear();
-        let mut below = 0.0;
-        for (point, (weight, signs)) in self.weights.iter().zip(&self.signs).enumerate() {
+        self.means.extend(self.weights.iter().zip(&self.signs).enumerate().map(|(point, (weight, signs))| {
             let score = point as f32 / (POINTS - 1) as f32 * 2.0 - 1.0;
-            self.means.push((signs + PRIOR_ROWS * score) / (weight + PRIOR_ROWS));
-            self.ranks.push((below + 0.5 * weight) / self.total.max(1.0));
-            below += weight;
-        }
+            (signs + PRIOR_ROWS * score) / (weight + PRIOR_ROWS)
+        }));
     }
 
     fn is_sound(&self) -> bool {
-        let tables = [&self.weights, &self.signs, &self.means, &self.ranks];
+        let tables = [&self.weights, &self.signs, &self.means];
         tables.iter().all(|table| table.len() == POINTS || table.is_empty())
             && tables.iter().all(|table| table.iter().all(|value| value.is_finite()))
             && self.weights.len() == self.signs.len()
@@ -145,13 +137,12 @@ mod tests {
     #[test]
     fn a_score_comes_to_mean_what_labels_said_at_it() {
         let mut calibrators = Calibrators::default();
-        assert_eq!(calibrators.residual([0.5, 0.0], 1.0), (0.5, 0.75));
+        assert_eq!(calibrators.residual([0.5, 0.0], 1.0), (0.5, 0.5));
         // Scores run from -0.5 to 0.5, labels are one above -0.25 however the scores lie.
         let score = |number: u32| (number * 7919 % 1000) as f32 / 1000.0 - 0.5;
         let rows: Vec<Row> = (0..4000).map(|i| row(i, [score(i), 0.0], score(i) > -0.25)).collect();
         rows.chunks(16).for_each(|rows| calibrators.learn(rows.iter(), false));
-        let (residual, rank) = calibrators.residual([0.0, 0.0], 1.0);
-        assert!(residual.abs() < 0.05 && (rank - 0.5).abs() < 0.05, "{residual} {rank}");
+        assert!(calibrators.residual([0.0, 0.0], 1.0).0.abs() < 0.05);
         assert!((calibrators.residual([-0.4, 0.0], 1.0).0 - 2.0).abs() < 0.05);
         assert!(calibrators.is_sound());
     }

@@ -226,11 +226,11 @@ impl MeanShift {
         Some(total.iter().zip(earlier).map(|(total, earlier)| (total - earlier) / after - earlier / before).collect())
     }
 
-    /// Whether the first number's mean has fallen over the last `scale` blocks, by more than one and a half standard errors.
+    /// Whether the first number's mean has fallen over the last `scale` blocks, by more than two standard errors.
     pub fn falls(&self, scale: usize) -> bool {
         let (after, before) = (scale as f64, self.state.count.saturating_sub(scale as u64) as f64);
         let error = ((1.0 / after + 1.0 / before) / BLOCK_ROWS as f64).sqrt();
-        self.difference(scale).is_some_and(|difference| difference[0] < -1.5 * error)
+        self.difference(scale).is_some_and(|difference| difference[0] < -2.0 * error)
     }
 
     /// Weights that project a row onto the direction in which the mean differs: of all numbers, or the one found alone.

@@ -21,7 +21,7 @@ use mean_shift::MeanShift;
 use reader::CLASS_SLOTS;
 use row::{Row, has_plain, read_width};
 pub use signal::AutoSignal;
-use sketch::Sketch;
+pub(crate) use sketch::{Sketch, SketchState};
 use state::AutoState;
 
 /// Rows that are looked at together.

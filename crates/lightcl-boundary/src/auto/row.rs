@@ -21,9 +21,9 @@ pub(super) struct Row {
     /// What was predicted, by all that is read and by the plain inputs, summed under the same signs; in [-1, 1] but for
     /// what clipping leaves over.
     pub scores: [f32; 2],
-    /// The residual of what such a score has meant so far, and the share of rows with a lower score.
+    /// The better one of them, and the residual of what such a score has meant so far.
+    pub better_score: f32,
     pub calibrated_residual: f32,
-    pub rank: f32,
     /// What the classifier reads: 1, the standardised inputs if they are few, the random features.
     pub read: Vec<f32>,
     /// Random features of the prefix's outputs; empty where the learner gave none.
@@ -73,12 +73,13 @@ impl Row {
             let signed = |(slot, share): (usize, &f32)| sign(slot) * share;
             shares.iter().enumerate().map(signed).sum()
         });
-        (self.calibrated_residual, self.rank) = calibrators.residual(self.scores, sign(self.slot));
+        (self.calibrated_residual, self.better_score) = calibrators.residual(self.scores, sign(self.slot));
     }
 
     /// Whether this could have come from a row with so many inputs.
     pub fn is_sound(&self, inputs: usize) -> bool {
-        let numbers = [self.error, self.squared_residual, self.signed_residual, self.calibrated_residual, self.rank];
+        let numbers =
+            [self.error, self.squared_residual, self.signed_residual, self.calibrated_residual, self.better_score];
         self.slot < CLASS_SLOTS
             && self.read.len() == read_width(inputs)
             && (self.activations.is_empty() || self.activations.len() == ACTIVATION_FEATURES)

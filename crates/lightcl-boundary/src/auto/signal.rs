@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Dimensions in which class shares are counted; more classes share one.
 const SHARE_SLOTS: usize = 16;
-/// Bins of what was predicted, with as many rows in each.
+/// Bins of what was predicted.
 const SCORE_BINS: usize = 12;
 
 /// A sequence of vectors whose mean stays where it is while the task stays the same.
@@ -21,8 +21,8 @@ pub enum AutoSignal {
     /// Random features times the residual of a small closed-form classifier: where a rule changes they become
     /// correlated, often before the error shows it (a score test of parameter stability, Nyblom 1989).
     Rule,
-    /// The residual of what a predicted score has meant so far, in bins of as many rows by that score: where a rule moves a
-    /// little, rows of some scores are no longer what those scores meant (Hosmer and Lemeshow 1980). The bins are looked at
+    /// The residual of what a predicted score has meant so far, in bins by that score: where a rule moves a little, rows
+    /// of some scores are no longer what those scores meant (Hosmer and Lemeshow 1980). The bins are looked at
     /// together and one by one.
     Calibration,
     /// Squared residual of that classifier; only a rise counts.
@@ -118,7 +118,7 @@ impl AutoSignal {
                 let start = vector.len();
                 vector.resize(start + SCORE_BINS, 0.0);
                 // Shared between two neighbouring bins, so that a score at their border does not jump.
-                let place = row.rank.clamp(0.0, 1.0) * (SCORE_BINS - 1) as f32;
+                let place = ((row.better_score + 1.0) / 2.0).clamp(0.0, 1.0) * (SCORE_BINS - 1) as f32;
                 let bin = (place as usize).min(SCORE_BINS - 2);
                 let share = place - bin as f32;
                 vector[start + bin] = (1.0 - share) * row.calibrated_residual;

@@ -3,7 +3,7 @@
 use super::calendar::CalendarDetector;
 use super::detectors::{
     AdwinDetector, BayesianDetector, CusumDetector, DdmDetector, EddmDetector, HddmADetector, HddmWDetector,
-    KswinDetector, PageHinkleyDetector,
+    KswinDetector, MmdDetector, PageHinkleyDetector,
 };
 use lightcl_boundary::{AutoConfig, AutoSignal, ErrorConfig, NewClassesConfig, RegimesConfig};
 use lightcl_stream::OperatorConfig;
@@ -37,6 +37,8 @@ pub struct Boundary {
     pub new_classes: NewClassesDetector,
     /// Settings of the detector calendar: the event time enters another hour, day, week or month.
     pub calendar: CalendarDetector,
+    /// Settings of the detector mmd: inputs or activations are distributed otherwise (maximum mean discrepancy).
+    pub mmd: MmdDetector,
     /// Settings of the detector adwin: the mean of a signal changes (adaptive window).
     pub adwin: AdwinDetector,
     /// Settings of the detector page_hinkley: the mean of a signal changes (Page-Hinkley test).
@@ -72,6 +74,7 @@ impl Default for Boundary {
             error: ErrorDetector::default(),
             new_classes: NewClassesDetector::default(),
             calendar: CalendarDetector::default(),
+            mmd: MmdDetector::default(),
             adwin: AdwinDetector::default(),
             page_hinkley: PageHinkleyDetector::default(),
             ddm: DdmDetector::default(),
@@ -92,6 +95,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("error", &["error"]),
     ("new_classes", &["new_classes"]),
     ("calendar", &["calendar"]),
+    ("mmd", &["mmd"]),
     ("adwin", &["adwin"]),
     ("page_hinkley", &["page_hinkley"]),
     ("ddm", &["ddm"]),
