@@ -7,7 +7,7 @@ use crate::scalar::{
 use crate::signal::{ScalarSettings, SignalConfig, SignalDetector};
 use crate::{
     AnyOf, AutoConfig, AutoDetector, AutoSignal, CalendarConfig, CalendarDetector, ErrorConfig, EveryConfig,
-    EveryDetector, NeverDetector, NewClassesConfig, NewClassesDetector, TaskColumnDetector,
+    EveryDetector, MmdConfig, MmdDetector, NeverDetector, NewClassesConfig, NewClassesDetector, TaskColumnDetector,
 };
 use lightcl_core::{BoundaryDetector, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ pub struct DetectorConfigs {
     pub every: EveryConfig,
     /// Of `calendar`.
     pub calendar: CalendarConfig,
+    /// Of `mmd`.
+    pub mmd: MmdConfig,
     /// Of `adwin`.
     pub adwin: SignalConfig<AdwinConfig>,
     /// Of `page_hinkley`.
@@ -96,6 +98,11 @@ const REGISTRY: &[Entry] = &[
         make: |configs| Ok(Box::new(AutoDetector::only(AutoSignal::Residual, configs.auto.clone())?)),
     },
     Entry {
+        name: "novelty",
+        description: "inputs are unlike those seen before",
+        make: |configs| Ok(Box::new(AutoDetector::only(AutoSignal::Novelty, configs.auto.clone())?)),
+    },
+    Entry {
         name: "class_shares",
         description: "the shares of the classes shift, or a class is gone",
         make: |configs| Ok(Box::new(AutoDetector::only(AutoSignal::ClassShares, configs.auto.clone())?)),
@@ -114,6 +121,11 @@ const REGISTRY: &[Entry] = &[
         name: "calendar",
         description: "the event time enters another hour, day, week or month",
         make: |configs| Ok(Box::new(CalendarDetector::new(&configs.calendar)?)),
+    },
+    Entry {
+        name: "mmd",
+        description: "inputs or activations are distributed otherwise (maximum mean discrepancy)",
+        make: |configs| Ok(Box::new(MmdDetector::new(configs.mmd.clone())?)),
     },
     Entry {
         name: "adwin",

@@ -57,8 +57,11 @@ pub struct BoundaryEvent {
     pub task: u32,
     /// Whether the task was known before and returns here.
     pub recurring: bool,
-    /// Index of the first sample of the new task: the estimated change point.
+    /// Index of the first sample of the new task: the estimated change point, or the oldest row that could still be given back
+    /// where that lies further behind.
     pub at: u64,
+    /// Where those who noticed it estimate that the change was.
+    pub estimated_at: u64,
     /// Index of the sample at which it was noticed.
     pub detected_at: u64,
     /// Where the first sample of the new task stands in its source.

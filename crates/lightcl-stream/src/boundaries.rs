@@ -18,6 +18,7 @@ impl Operator {
         // Where the stream itself names another task it does so at this very row, whatever others estimate.
         let named = evidence.iter().any(|evidence| evidence.detector == TASK_COLUMN);
         let at = if named { detected_at } else { at };
+        let estimated_at = at;
         let undone = self.undo_windows_back_to(at)?;
         let split = self.progress.pending.meta.partition_point(|meta| meta.index < at);
         let Some(first) = self.progress.pending.meta.get(split).cloned() else { return Ok(()) };
@@ -41,7 +42,7 @@ impl Operator {
             self.learn_signature(closed, &rows);
         }
         let rolled_back = undone.saturating_sub(split) as u64;
-        self.progress.undecided = Some(Undecided { detected_at, rolled_back, evidence });
+        self.progress.undecided = Some(Undecided { detected_at, estimated_at, rolled_back, evidence });
         if named || !self.config.regimes.recognise {
             self.decide(self.progress.pending.len(), outputs)?;
         }
@@ -58,7 +59,8 @@ impl Operator {
 
     /// Decides an open boundary by the first `rows` rows that wait: a new task begins, or one seen before returns.
     pub(crate) fn decide(&mut self, rows: usize, outputs: &mut Vec<Output>) -> Result<()> {
-        let Some(Undecided { detected_at, rolled_back, mut evidence }) = self.progress.undecided.take() else {
+        let Some(Undecided { detected_at, estimated_at, rolled_back, mut evidence }) = self.progress.undecided.take()
+        else {
             return Ok(());
         };
         let Some(first) = self.progress.pending.meta.first().cloned() else {
@@ -81,6 +83,7 @@ impl Operator {
             task,
             recurring,
             at: first.index,
+            estimated_at,
             detected_at,
             position: first.position,
             rolled_back,

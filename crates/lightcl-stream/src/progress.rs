@@ -37,6 +37,7 @@ impl Boundaries {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Undecided {
     pub detected_at: u64,
+    pub estimated_at: u64,
     pub rolled_back: u64,
     pub evidence: Vec<Evidence>,
 }

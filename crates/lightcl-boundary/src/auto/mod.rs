@@ -18,7 +18,7 @@ use mean_shift::{Finding, MeanShift};
 use reader::CLASS_SLOTS;
 use row::{Row, read_width};
 pub use signal::AutoSignal;
-use sketch::Sketch;
+pub(crate) use sketch::{Sketch, SketchState};
 use state::AutoState;
 
 /// Rows that are looked at together.
@@ -86,6 +86,7 @@ struct Scratch {
     inputs: Vec<f32>,
     shares: Vec<f32>,
     block: Vec<f32>,
+    solved: Vec<f64>,
 }
 
 impl AutoDetector {
@@ -136,6 +137,10 @@ impl AutoDetector {
         self.sketch.features(&scratch.inputs, &mut row.read);
         self.state.reader.predict(&row.read, &mut scratch.shares);
         row.compare(&scratch.shares);
+        row.novelty = match self.config.signals.contains(&AutoSignal::Novelty) {
+            true => self.state.reader.novelty(&row.read, &mut scratch.solved),
+            false => 0.0,
+        };
         row.activations.clear();
         if !seen.activations.is_empty() && self.activations.is_warm(seen.activations) {
             self.activations.standardise(seen.activations, &mut scratch.inputs);
@@ -153,7 +158,7 @@ impl AutoDetector {
             let early = match signal {
                 // Residuals of rows before a reset are of the old task's classifier.
                 AutoSignal::Rule | AutoSignal::Calibration => seeding || state.samples < RULE_FROM,
-                AutoSignal::Residual => seeding || state.samples < RESIDUAL_FROM,
+                AutoSignal::Residual | AutoSignal::Novelty => seeding || state.samples < RESIDUAL_FROM,
                 AutoSignal::Error => seeding,
                 _ => false,
             };

@@ -1,7 +1,7 @@
 //! A small closed-form classifier that learns beside the learner, to notice when inputs and labels are related in
 //! another way.
 
-use super::symmetric::Symmetric;
+use super::symmetric::{Factor, Symmetric};
 use super::{BLOCK_ROWS, is_sampled};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,8 @@ pub(super) struct Reader {
     cross: Vec<f64>,
     /// Solved weights, laid out alike.
     weights: Vec<f32>,
+    /// What the weights were solved by.
+    factor: Factor,
     blocks: u64,
     /// Effective rows, and those that came since the weights were solved.
     rows: f64,
@@ -70,13 +72,30 @@ impl Reader {
         let mut solution = self.cross.clone();
         solution.chunks_exact_mut(width).for_each(|slot| factor.solve(slot));
         self.weights = solution.into_iter().map(|value| value as f32).collect();
+        self.factor = factor;
+    }
+
+    /// How far a row lies from those learnt: the square root of its leverage `h' (G + ridge)^-1 h`, which is about 1 on average
+    /// when it is multiplied by rows and divided by dimensions. Cut off at 8; 0 before the first solution.
+    pub fn novelty(&self, row: &[f32], scratch: &mut Vec<f64>) -> f32 {
+        if self.weights.is_empty() || !self.factor.is_of_size(row.len()) {
+            return 0.0;
+        }
+        scratch.clear();
+        scratch.extend(row.iter().map(|&value| f64::from(value)));
+        self.factor.forward(scratch);
+        let leverage: f64 = scratch.iter().map(|value| value * value).sum();
+        (leverage * self.rows / row.len() as f64).sqrt().min(8.0) as f32
     }
 
     /// Whether this could have come from rows of the given width.
     pub fn is_sound(&self, width: usize) -> bool {
         let slots = |length: usize| width > 0 && length.is_multiple_of(width) && length / width <= CLASS_SLOTS;
         let empty = self.gram.is_sound(0) && self.cross.is_empty() && self.weights.is_empty();
+        let factor =
+            if self.weights.is_empty() { self.factor == Factor::default() } else { self.factor.is_sound(width) };
         (empty || (self.gram.is_sound(width) && slots(self.cross.len()) && slots(self.weights.len())))
+            && factor
             && self.cross.iter().all(|value| value.is_finite())
             && self.weights.iter().all(|value| value.is_finite())
             && self.rows.is_finite()

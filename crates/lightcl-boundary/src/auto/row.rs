@@ -19,6 +19,8 @@ pub(super) struct Row {
     pub signed_residual: f32,
     /// What was predicted, summed under the same signs; in [-1, 1] but for what clipping leaves over.
     pub signed_score: f32,
+    /// How far its inputs lie from those that the classifier has seen, about 1 on average; 0 where nobody asks.
+    pub novelty: f32,
     /// What the classifier reads: 1, the standardised inputs if they are few, the random features.
     pub read: Vec<f32>,
     /// Random features of the prefix's outputs; empty where the learner gave none.
@@ -61,7 +63,7 @@ impl Row {
 
     /// Whether this could have come from a row with so many inputs.
     pub fn is_sound(&self, inputs: usize) -> bool {
-        let numbers = [self.error, self.squared_residual, self.signed_residual, self.signed_score];
+        let numbers = [self.error, self.squared_residual, self.signed_residual, self.signed_score, self.novelty];
         self.slot < CLASS_SLOTS
             && self.read.len() == read_width(inputs)
             && (self.activations.is_empty() || self.activations.len() == ACTIVATION_FEATURES)

@@ -26,6 +26,8 @@ pub enum AutoSignal {
     Calibration,
     /// Squared residual of that classifier; only a rise counts.
     Residual,
+    /// How far a row's inputs lie from those that the classifier has seen (leverage; needs no label); only a rise counts.
+    Novelty,
     /// Whether the learner was wrong; only a rise counts.
     Error,
     /// Which class a row has: shares that shift, a class that is gone.
@@ -34,12 +36,13 @@ pub enum AutoSignal {
 
 impl AutoSignal {
     /// All signals.
-    pub const ALL: [AutoSignal; 7] = [
+    pub const ALL: [AutoSignal; 8] = [
         AutoSignal::Input,
         AutoSignal::Activations,
         AutoSignal::Rule,
         AutoSignal::Calibration,
         AutoSignal::Residual,
+        AutoSignal::Novelty,
         AutoSignal::Error,
         AutoSignal::ClassShares,
     ];
@@ -52,6 +55,7 @@ impl AutoSignal {
             AutoSignal::Rule => "rule",
             AutoSignal::Calibration => "calibration",
             AutoSignal::Residual => "residual",
+            AutoSignal::Novelty => "novelty",
             AutoSignal::Error => "error",
             AutoSignal::ClassShares => "class_shares",
         }
@@ -65,6 +69,7 @@ impl AutoSignal {
             AutoSignal::Rule => "inputs and labels are related in another way",
             AutoSignal::Calibration => "what was predicted of the inputs no longer holds",
             AutoSignal::Residual => "labels are less predictable from the inputs",
+            AutoSignal::Novelty => "inputs are unlike those seen before",
             AutoSignal::Error => "the learner is wrong more often",
             AutoSignal::ClassShares => "the shares of the classes are others",
         }
@@ -80,7 +85,7 @@ impl AutoSignal {
             AutoSignal::Calibration => {
                 Shape { dimensions: SCORE_BINS, variance_floor: 0.01, ridge_share: 0.1, deviations: 5.4, ..vectors }
             }
-            AutoSignal::Residual | AutoSignal::Error => {
+            AutoSignal::Residual | AutoSignal::Novelty | AutoSignal::Error => {
                 Shape { dimensions: 1, rise_only: true, variance_floor: 0.02, deviations: 4.5, ..vectors }
             }
             AutoSignal::ClassShares => {
@@ -91,7 +96,7 @@ impl AutoSignal {
 
     /// Whether it needs the closed-form classifier.
     pub(super) fn reads(self) -> bool {
-        matches!(self, AutoSignal::Rule | AutoSignal::Calibration | AutoSignal::Residual)
+        matches!(self, AutoSignal::Rule | AutoSignal::Calibration | AutoSignal::Residual | AutoSignal::Novelty)
     }
 
     /// Adds a row's vector. False when the row has none.
@@ -112,6 +117,7 @@ impl AutoSignal {
                 vector[start + bin + 1] = share * row.signed_residual;
             }
             AutoSignal::Residual => vector.push(row.squared_residual),
+            AutoSignal::Novelty => vector.push(row.novelty),
             AutoSignal::Error => vector.push(row.error),
             AutoSignal::ClassShares => {
                 let start = vector.len();

@@ -14,7 +14,7 @@ const CLIP: f32 = 5.0;
 /// 2008, random kitchen sinks). Standardisation is that of the first [`WARM_ROWS`] rows and then stays, so that what was
 /// summed before keeps its meaning.
 #[derive(Debug, Clone)]
-pub(super) struct Sketch {
+pub(crate) struct Sketch {
     features: usize,
     seed: u64,
     /// `features x width`, drawn again from the seed after a restore.
@@ -24,7 +24,7 @@ pub(super) struct Sketch {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct SketchState {
+pub(crate) struct SketchState {
     width: Option<usize>,
     rows: u32,
     mean: Vec<f32>,
@@ -91,12 +91,19 @@ impl Sketch {
 
     /// Adds the random features of standardised inputs.
     pub fn features(&mut self, inputs: &[f32], features: &mut Vec<f32>) {
+        let from = features.len();
+        self.project(inputs, features);
+        features[from..].iter_mut().zip(&self.bias).for_each(|(value, bias)| *value = soft_step(*value + bias));
+    }
+
+    /// Adds standardised inputs in random directions.
+    pub fn project(&mut self, inputs: &[f32], projected: &mut Vec<f32>) {
         let width = self.state.width();
         if self.bias.is_empty() {
             self.draw(width);
         }
         let directions = (0..self.features).map(|feature| &self.projection[feature * width..(feature + 1) * width]);
-        features.extend(directions.zip(&self.bias).map(|(direction, bias)| soft_step(dot(direction, inputs) + bias)));
+        projected.extend(directions.map(|direction| dot(direction, inputs)));
     }
 
     fn draw(&mut self, width: usize) {

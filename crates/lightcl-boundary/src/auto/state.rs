@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 const TAG: &str = "boundary.auto";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// What changes from row to row, beside the sums of each signal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -109,6 +109,11 @@ impl Factor {
             && (0..size).all(|i| self.rows[i * size + i] > 0.0)
     }
 
+    /// Whether it is for vectors of this length.
+    pub fn is_of_size(&self, size: usize) -> bool {
+        self.size == size
+    }
+
     /// Solves `L y = x`.
     pub fn forward(&self, x: &mut [f64]) {
         for i in 0..self.size {

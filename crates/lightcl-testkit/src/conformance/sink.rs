@@ -235,6 +235,7 @@ fn boundary(index: u64) -> BoundaryEvent {
         at: index,
         detected_at: index + 3,
         position: position(index),
+        estimated_at: 7,
         rolled_back: 3,
         recurring: index.is_multiple_of(2),
         evidence: vec![Evidence { detector: "every".to_owned(), message: "told to".to_owned() }],

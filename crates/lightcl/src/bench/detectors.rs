@@ -42,6 +42,7 @@ pub(crate) fn make(choice: &str, points: &[u64], batch_samples: u64, seed: u64) 
             let mut configs =
                 DetectorConfigs { auto: AutoConfig { seed, ..AutoConfig::default() }, ..Default::default() };
             configs.kswin.detector.seed ^= seed;
+            configs.mmd.seed ^= seed;
             build(&parts, &configs)
         }
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// A boundary that a detector found, in rows of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Found {
-    /// The first row of the new task, as estimated.
+    /// Where the change was, as estimated.
     pub at: u64,
     /// The row at which it was noticed.
     pub detected_at: u64,

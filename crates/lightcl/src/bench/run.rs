@@ -60,7 +60,7 @@ pub(crate) fn run(stream: &Stream, detector: &str, rollback: bool, seed: u64, ru
         for output in outputs {
             match output {
                 Output::Boundary(event) => {
-                    boundaries.push(Found { at: event.at, detected_at: event.detected_at });
+                    boundaries.push(Found { at: event.estimated_at, detected_at: event.detected_at });
                 }
                 Output::Rejected(_) => rejected += 1,
                 Output::Prediction(_) | Output::Snapshot(_) | Output::Stability(_) => {}

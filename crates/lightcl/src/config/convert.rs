@@ -103,6 +103,7 @@ impl Settings {
                 .every_samples
                 .map_or_else(EveryConfig::default, |every_samples| EveryConfig { every_samples }),
             calendar: self.boundary.calendar.clone().into(),
+            mmd: self.boundary.mmd.clone().into(),
             adwin: self.boundary.adwin.into(),
             page_hinkley: self.boundary.page_hinkley.into(),
             ddm: self.boundary.ddm.into(),

@@ -31,6 +31,7 @@ pub fn boundary(at: u64) -> Output {
         at,
         detected_at: at + 4,
         position: position(at),
+        estimated_at: 3,
         rolled_back: 0,
         evidence: vec![Evidence { detector: "every".to_owned(), message: "so many".to_owned() }],
         closed_task_labels: vec!["cat".to_owned(), "dog".to_owned()],

@@ -3,7 +3,7 @@
 use super::calendar::CalendarDetector;
 use super::detectors::{
     AdwinDetector, BayesianDetector, CusumDetector, DdmDetector, EddmDetector, HddmADetector, HddmWDetector,
-    KswinDetector, PageHinkleyDetector,
+    KswinDetector, MmdDetector, PageHinkleyDetector,
 };
 use lightcl_boundary::{AutoConfig, AutoSignal, ErrorConfig, NewClassesConfig, RegimesConfig};
 use lightcl_stream::OperatorConfig;
@@ -29,7 +29,8 @@ pub struct Boundary {
     pub rollback_batches: usize,
     /// Most bytes that those windows may hold; the oldest go first.
     pub rollback_bytes: u64,
-    /// Settings of the detector auto and of its signals one by one (input, activations, rule, residual, class_shares).
+    /// Settings of the detector auto and of its signals one by one (input, activations, rule, calibration,
+    /// residual, novelty, class_shares).
     pub auto: AutoDetector,
     /// Settings of the detector error: ADWIN on the prequential error.
     pub error: ErrorDetector,
@@ -37,6 +38,8 @@ pub struct Boundary {
     pub new_classes: NewClassesDetector,
     /// Settings of the detector calendar: the event time enters another hour, day, week or month.
     pub calendar: CalendarDetector,
+    /// Settings of the detector mmd: inputs or activations are distributed otherwise (maximum mean discrepancy).
+    pub mmd: MmdDetector,
     /// Settings of the detector adwin: the mean of a signal changes (adaptive window).
     pub adwin: AdwinDetector,
     /// Settings of the detector page_hinkley: the mean of a signal changes (Page-Hinkley test).
@@ -72,6 +75,7 @@ impl Default for Boundary {
             error: ErrorDetector::default(),
             new_classes: NewClassesDetector::default(),
             calendar: CalendarDetector::default(),
+            mmd: MmdDetector::default(),
             adwin: AdwinDetector::default(),
             page_hinkley: PageHinkleyDetector::default(),
             ddm: DdmDetector::default(),
@@ -88,10 +92,11 @@ impl Default for Boundary {
 
 /// The sections that belong to detectors, each with the detectors that go by it.
 const SECTIONS: &[(&str, &[&str])] = &[
-    ("auto", &["auto", "input", "activations", "rule", "calibration", "residual", "class_shares"]),
+    ("auto", &["auto", "input", "activations", "rule", "calibration", "residual", "novelty", "class_shares"]),
     ("error", &["error"]),
     ("new_classes", &["new_classes"]),
     ("calendar", &["calendar"]),
+    ("mmd", &["mmd"]),
     ("adwin", &["adwin"]),
     ("page_hinkley", &["page_hinkley"]),
     ("ddm", &["ddm"]),
@@ -155,7 +160,7 @@ fn detector_names(_: &mut SchemaGenerator) -> Schema {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AutoDetector {
-    /// Signals that auto watches: input, activations, rule, residual, error, class_shares.
+    /// Signals that auto watches: input, activations, rule, calibration, residual, novelty, error, class_shares.
     #[schemars(schema_with = "signal_names")]
     pub signals: Vec<AutoSignal>,
     /// Whether classes that the task did not have are a boundary at once.

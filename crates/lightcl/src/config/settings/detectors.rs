@@ -4,7 +4,7 @@ use lightcl_boundary::scalar::{
     AdwinConfig, BayesianConfig, BayesianModel, CusumConfig, DdmConfig, EddmConfig, Follow, HddmAConfig, HddmWConfig,
     KswinConfig, Mode, PageHinkleyConfig,
 };
-use lightcl_boundary::{Direction, Signal, SignalConfig};
+use lightcl_boundary::{Direction, MmdConfig, MmdSignal, Signal, SignalConfig};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -238,6 +238,92 @@ section! {
     }
 }
 
+/// Settings of the detector mmd: a two-sample test against a permutation threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MmdDetector {
+    /// What the rows are compared by.
+    #[schemars(schema_with = "compared")]
+    pub signal: MmdSignal,
+    /// Rows of the reference window: the first of a task.
+    #[schemars(range(min = 16, max = 10_000))]
+    pub reference_samples: usize,
+    /// Rows of the recent window; a multiple of stride_samples.
+    #[schemars(range(min = 8, max = 10_000))]
+    pub recent_samples: usize,
+    /// A test is made every so many rows.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub stride_samples: usize,
+    /// Random frequencies of the kernel, each a cosine and a sine.
+    #[schemars(range(min = 1, max = 1024))]
+    pub frequencies: usize,
+    /// Permutations of the pooled rows that the threshold is taken from.
+    #[schemars(range(min = 20, max = 10_000))]
+    pub permutations: usize,
+    /// The chance that one test of independent rows finds a change where there is none.
+    #[schemars(range(min = 1e-12, max = 0.1))]
+    pub level: f64,
+    /// Tests in a row that must exceed the threshold.
+    #[schemars(range(min = 1, max = 1000))]
+    pub confirm_tests: u32,
+    /// Seed of frequencies and permutations.
+    pub seed: u64,
+}
+
+impl Default for MmdDetector {
+    fn default() -> Self {
+        let MmdConfig {
+            signal,
+            reference_samples,
+            recent_samples,
+            stride_samples,
+            frequencies,
+            permutations,
+            level,
+            confirm_tests,
+            seed,
+        } = MmdConfig::default();
+        MmdDetector {
+            signal,
+            reference_samples,
+            recent_samples,
+            stride_samples,
+            frequencies,
+            permutations,
+            level,
+            confirm_tests,
+            seed,
+        }
+    }
+}
+
+impl From<MmdDetector> for MmdConfig {
+    fn from(section: MmdDetector) -> Self {
+        let MmdDetector {
+            signal,
+            reference_samples,
+            recent_samples,
+            stride_samples,
+            frequencies,
+            permutations,
+            level,
+            confirm_tests,
+            seed,
+        } = section;
+        MmdConfig {
+            signal,
+            reference_samples,
+            recent_samples,
+            stride_samples,
+            frequencies,
+            permutations,
+            level,
+            confirm_tests,
+            seed,
+        }
+    }
+}
+
 /// One of some names, with what each means.
 pub(super) fn one_of(names: &[(&str, &str)]) -> Schema {
     let names: Vec<_> = names
@@ -245,6 +331,10 @@ pub(super) fn one_of(names: &[(&str, &str)]) -> Schema {
         .map(|(name, meaning)| serde_json::json!({ "const": name, "type": "string", "description": meaning }))
         .collect();
     json_schema!({ "oneOf": names })
+}
+
+fn compared(_: &mut SchemaGenerator) -> Schema {
+    one_of(&[("input", "the inputs"), ("activations", "the outputs of the frozen prefix, once it is frozen")])
 }
 
 fn signals(_: &mut SchemaGenerator) -> Schema {

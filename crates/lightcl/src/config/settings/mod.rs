@@ -18,7 +18,7 @@ pub use boundary::{AutoDetector, Boundary, ErrorDetector, NewClassesDetector, Re
 pub use calendar::CalendarDetector;
 pub use detectors::{
     AdwinDetector, BayesianDetector, CusumDetector, DdmDetector, EddmDetector, HddmADetector, HddmWDetector,
-    KswinDetector, PageHinkleyDetector,
+    KswinDetector, MmdDetector, PageHinkleyDetector,
 };
 pub use learner::{ActiveClasses, Backbone, FrozenNorm, Head, Learner, Memory, Method, Prefix, Replay};
 pub use outputs::{Checkpoint, Evaluate, Output, PredictionFormat, Predictions, Snapshot, Stability};
