@@ -23,8 +23,8 @@ pub(crate) struct Block {
 
 #[derive(Debug)]
 struct Solved {
-    /// Column by column, the diagonal first.
-    columns: Vec<Vec<f64>>,
+    /// `L` column by column, each from its diagonal down.
+    columns: Vec<f64>,
     /// One row of `features` numbers a class: `L^-1 c`.
     classes: Vec<Vec<f64>>,
 }
@@ -58,8 +58,10 @@ impl Block {
         let mut solution =
             Mat::from_fn(features, statistics.classes(), |feature, class| share * statistics.class_sum(class)[feature]);
         solve_lower_triangular_in_place(factor.as_ref(), solution.as_mut(), Par::Seq);
-        let columns =
-            (0..features).map(|column| (column..features).map(|row| factor[(row, column)]).collect()).collect();
+        let mut columns = Vec::with_capacity(features * (features + 1) / 2);
+        for column in 0..features {
+            columns.extend(factor.col(column).iter().skip(column));
+        }
         let classes = (0..statistics.classes()).map(|class| solution.col(class).iter().copied().collect()).collect();
         self.solved = Some(Arc::new(Solved { columns, classes }));
     }
@@ -67,16 +69,25 @@ impl Block {
     /// Scores of a row given the statistics and the rows of the block; none before the first statistics.
     pub(crate) fn score(&self, row: &[f64]) -> Option<Scored> {
         let solved = self.solved.as_ref()?;
+        Some(pulp::Arch::new().dispatch(|| self.score_by(solved, row)))
+    }
+
+    /// Inlined into what is compiled for each instruction set.
+    #[inline(always)]
+    fn score_by(&self, solved: &Solved, row: &[f64]) -> Scored {
         let mut v = row.to_vec();
-        for (index, column) in solved.columns.iter().enumerate() {
+        let mut column = solved.columns.as_slice();
+        for index in 0..v.len() {
+            let (now, later) = column.split_at(v.len() - index);
             let (head, tail) = v[index..].split_at_mut(1);
-            head[0] /= column[0];
+            head[0] /= now[0];
             let value = head[0];
-            tail.iter_mut().zip(&column[1..]).for_each(|(v, l)| *v -= value * l);
+            tail.iter_mut().zip(&now[1..]).for_each(|(v, l)| *v -= value * l);
+            column = later;
         }
-        let classes = self.rows.iter().map(|row| row.innovation.len()).chain([solved.classes.len()]).max()?;
+        let last = self.rows.last().map_or(0, |row| row.innovation.len());
         let mut scores: Vec<f64> = solved.classes.iter().map(|class| dot(&v, class)).collect();
-        scores.resize(classes, 0.0);
+        scores.resize(scores.len().max(last), 0.0);
         let mut factor: Vec<f64> = Vec::with_capacity(self.rows.len() + 1);
         for row in &self.rows {
             let place = factor.len();
@@ -85,7 +96,7 @@ impl Block {
             factor.push(value);
             scores.iter_mut().zip(&row.innovation).for_each(|(score, innovation)| *score += value * innovation);
         }
-        Some(Scored { v, factor, scores })
+        Scored { v, factor, scores }
     }
 
     /// Takes a scored row in with its label.
@@ -132,9 +143,10 @@ impl Block {
     /// Bytes held beside the statistics.
     pub(crate) fn bytes(&self) -> u64 {
         let rows: usize = self.rows.iter().map(|row| row.v.len() + row.factor.len() + row.innovation.len()).sum();
-        let solved = self.solved.as_ref().map_or(0, |solved| {
-            solved.columns.iter().map(Vec::len).sum::<usize>() + solved.classes.iter().map(Vec::len).sum::<usize>()
-        });
+        let solved = self
+            .solved
+            .as_ref()
+            .map_or(0, |solved| solved.columns.len() + solved.classes.iter().map(Vec::len).sum::<usize>());
         8 * (rows + solved) as u64
     }
 
@@ -143,7 +155,10 @@ impl Block {
         let solved = self.solved.as_ref()?;
         let back = |class: &Vec<f64>| {
             let mut weights = class.clone();
-            for (index, column) in solved.columns.iter().enumerate().rev() {
+            let mut columns = solved.columns.as_slice();
+            for index in (0..weights.len()).rev() {
+                let (before, column) = columns.split_at(columns.len() - (weights.len() - index));
+                columns = before;
                 let (head, tail) = weights[index..].split_at_mut(1);
                 head[0] = (head[0] - dot(&column[1..], tail)) / column[0];
             }
@@ -154,6 +169,7 @@ impl Block {
 }
 
 /// Inner product in eight lanes, whose order is fixed.
+#[inline(always)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut lanes = [0.0; 8];
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());

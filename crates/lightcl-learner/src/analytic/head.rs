@@ -1,6 +1,6 @@
 //! One analytic head: statistics with one forgetting factor and the classifiers read from them.
 
-use super::block::{Block, Row};
+use super::block::{Block, Row, Scored};
 use super::calibration::Calibration;
 use super::solve::{Linear, solve};
 use super::statistics::{Columns, Statistics};
@@ -29,6 +29,13 @@ struct Candidate {
     /// None before the first solution.
     linear: Option<Arc<Linear>>,
     calibration: Calibration,
+}
+
+/// What a head says of some rows.
+pub(crate) struct Examined {
+    pub(crate) scores: Option<Mat<f32>>,
+    /// The first row on its way into a block.
+    pub(crate) first: Option<Scored>,
 }
 
 /// One head.
@@ -84,22 +91,46 @@ impl Head {
 
     /// Scores of rows times the temperature, `rows x classes`; none before anything was learnt.
     pub(crate) fn score(&self, rows: MatRef<'_, f32>) -> Option<Mat<f32>> {
-        let mut scores = match &self.block {
-            Some(block) => block_scores(block, rows)?,
-            None => self.candidates[self.best].linear.as_ref()?.score(rows),
-        };
-        scale(&mut scores, self.candidates[self.best].calibration.temperature());
-        Some(scores)
+        self.examine(rows).scores
     }
 
-    /// Takes in the labels of rows that were scored: classifiers are judged by them, and a block has its rows.
-    pub(crate) fn take_labels(&mut self, rows: MatRef<'_, f32>, labels: &[ClassId], weights: &[f32]) {
+    /// As [`Head::score`], with what [`Head::take_labels`] can go on with.
+    pub(crate) fn examine(&self, rows: MatRef<'_, f32>) -> Examined {
+        let candidate = &self.candidates[self.best];
+        let (mut scores, first) = match &self.block {
+            None => (candidate.linear.as_ref().map(|linear| linear.score(rows)), None),
+            Some(block) => {
+                let mut scored: Vec<Scored> =
+                    (0..rows.nrows()).map_while(|row| block.score(&numbers(rows, row))).collect();
+                let classes = scored.first().map(|row| row.scores.len());
+                let scores = classes
+                    .map(|classes| Mat::from_fn(rows.nrows(), classes, |row, class| scored[row].scores[class] as f32));
+                scored.truncate(1);
+                (scores, scored.pop())
+            }
+        };
+        if let Some(scores) = &mut scores {
+            scale(scores, candidate.calibration.temperature());
+        }
+        Examined { scores, first }
+    }
+
+    /// Takes in the labels of rows that were scored: classifiers are judged by them, and a block has its rows. `first` is what
+    /// was found of the first row.
+    pub(crate) fn take_labels(
+        &mut self,
+        rows: MatRef<'_, f32>,
+        labels: &[ClassId],
+        weights: &[f32],
+        mut first: Option<Scored>,
+    ) {
         let remember = self.forget.min(REMEMBER);
         if let Some(block) = &mut self.block {
             let calibration = &mut self.candidates[self.best].calibration;
             let mut row_of_scores = Vec::new();
             for (row, (&label, &weight)) in labels.iter().zip(weights).enumerate() {
-                let Some(scored) = block.score(&numbers(rows, row)) else { return };
+                // Later rows know of those before them now.
+                let Some(scored) = first.take().or_else(|| block.score(&numbers(rows, row))) else { return };
                 if scored.scores.iter().any(|score| !score.is_finite()) {
                     continue;
                 }
@@ -324,11 +355,4 @@ fn widen(rows: MatRef<'_, f32>) -> Mat<f64> {
 
 fn numbers(rows: MatRef<'_, f32>, row: usize) -> Vec<f64> {
     (0..rows.ncols()).map(|column| f64::from(rows[(row, column)])).collect()
-}
-
-fn block_scores(block: &Block, rows: MatRef<'_, f32>) -> Option<Mat<f32>> {
-    let scored: Option<Vec<_>> = (0..rows.nrows()).map(|row| block.score(&numbers(rows, row))).collect();
-    let scored = scored?;
-    let classes = scored.first().map_or(0, |row| row.scores.len());
-    Some(Mat::from_fn(rows.nrows(), classes, |row, class| scored[row].scores[class] as f32))
 }

@@ -22,10 +22,11 @@ pub(crate) mod statistics;
 pub use config::{AnalyticConfig, HeadKind, Precision, Reading, RegimeKind, Standardize, Tap, Update};
 pub(crate) use features::TapRows;
 
+use block::Scored;
 use calibration::Calibration;
 use faer::{Mat, MatRef};
 use features::FeatureMap;
-use head::Head;
+use head::{Examined, Head};
 use lightcl_core::{ClassId, Error, Logits, Result, TaskChange};
 use mixture::{Mixture, Opinions};
 use no_change::NoChange;
@@ -134,7 +135,7 @@ impl Bank {
 
     /// Logarithms of the mixed probabilities of each row.
     pub(crate) fn score(&self, rows: &Rows<'_>, classes: usize) -> Result<Logits> {
-        let opinions = self.opinions(rows, &self.features(rows)?, classes);
+        let opinions = self.opinions(rows, &self.features(rows)?, classes).0;
         Ok(Logits { classes, values: self.mixture.mix(&opinions, rows.count, &self.fresh) })
     }
 
@@ -147,7 +148,7 @@ impl Bank {
         classes: usize,
     ) -> Result<Logits> {
         let features = self.features(rows)?;
-        let opinions = self.opinions(rows, &features, classes);
+        let (opinions, firsts) = self.opinions(rows, &features, classes);
         let logits = Logits { classes, values: self.mixture.mix(&opinions, rows.count, &self.fresh) };
         let AnalyticConfig { evidence, share, .. } = *self.config;
         for (row, &label) in labels.iter().enumerate() {
@@ -159,8 +160,8 @@ impl Bank {
                 expert.take(rows.previous.get(row).copied().flatten(), label);
             }
         }
-        for head in &mut self.heads {
-            head.take_labels(features.of(head), labels, weights);
+        for (head, first) in self.heads.iter_mut().zip(firsts) {
+            head.take_labels(features.of(head), labels, weights, first);
         }
         self.last_scored = labels.last().copied().or(self.last_scored);
         if self.config.is_exact() {
@@ -177,7 +178,9 @@ impl Bank {
         })
     }
 
-    fn opinions(&self, rows: &Rows<'_>, features: &Features, classes: usize) -> Opinions {
+    /// What all experts say, and what heads can take labels in with.
+    fn opinions(&self, rows: &Rows<'_>, features: &Features, classes: usize) -> (Opinions, Vec<Option<Scored>>) {
+        let mut firsts = Vec::with_capacity(self.heads.len());
         let mut opinions = Opinions { scores: Vec::new(), keeps: Vec::new(), arbiter: 0, classes };
         if let Some(calibration) = &self.network {
             let temperature = calibration.temperature() as f32;
@@ -192,15 +195,17 @@ impl Bank {
             if is_slowest {
                 opinions.arbiter = opinions.scores.len();
             }
-            let rows = features.of(head);
-            opinions.scores.push(if is_slowest { self.regimes.score(head, rows) } else { head.score(rows) });
+            let Examined { scores, first } = head.examine(features.of(head));
+            let apart = if is_slowest { self.regimes.score(head, features.of(head)) } else { None };
+            opinions.scores.push(apart.or(scores));
+            firsts.push(first);
             opinions.keeps.push(head.forget == self.heads[slowest].forget && !head.lags);
         }
         if let Some(expert) = &self.no_change {
             opinions.scores.push(Some(expert.score(rows.previous, classes)));
             opinions.keeps.push(false);
         }
-        opinions
+        (opinions, firsts)
     }
 
     /// Takes rows in. `rows.previous` is not looked at: rows of a window follow each other.

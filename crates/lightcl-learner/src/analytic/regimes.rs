@@ -86,10 +86,10 @@ impl Regimes {
     }
 
     /// Scores of rows by the head of the task whose rows each looks most like: the one under which its features are likeliest,
-    /// were they independent and normal.
+    /// were they independent and normal. None where no other head is kept.
     pub(crate) fn score(&self, head: &Head, rows: MatRef<'_, f32>) -> Option<Mat<f32>> {
         if self.heads.is_empty() {
-            return head.score(rows);
+            return None;
         }
         let heads: Vec<&Head> = std::iter::once(head).chain(self.heads.values()).collect();
         let models: Vec<Vec<(f64, f64)>> = heads.iter().map(|head| head.moments()).collect();
