@@ -126,14 +126,14 @@ fn sections_that_are_unknown_are_named() {
     }
     let (mut learner, _) = build(mlp());
     let bytes = learner.save().unwrap();
-    let sections: Vec<(String, Vec<u8>)> = state::decode("lightcl-learner", 2, &bytes).unwrap();
+    let sections: Vec<(String, Vec<u8>)> = state::decode("lightcl-learner", 3, &bytes).unwrap();
     let mut sections: Vec<_> = sections.into_iter().map(|(name, bytes)| (name, Bytes(bytes))).collect();
-    assert_eq!(state::encode("lightcl-learner", 2, &sections).unwrap(), bytes);
+    assert_eq!(state::encode("lightcl-learner", 3, &sections).unwrap(), bytes);
     sections.push(("pattern_statistics".to_owned(), Bytes(vec![1, 2, 3])));
-    let error = learner.restore(&state::encode("lightcl-learner", 2, &sections).unwrap()).unwrap_err();
+    let error = learner.restore(&state::encode("lightcl-learner", 3, &sections).unwrap()).unwrap_err();
     assert!(error.to_string().contains("pattern_statistics"), "{error}");
     sections.truncate(3);
-    let error = learner.restore(&state::encode("lightcl-learner", 2, &sections).unwrap()).unwrap_err();
+    let error = learner.restore(&state::encode("lightcl-learner", 3, &sections).unwrap()).unwrap_err();
     assert!(error.to_string().contains("lack"), "{error}");
 }
 
@@ -208,13 +208,19 @@ fn taps_give_input_stage_ends_and_prefix_output() {
     let shapes: Vec<_> = taps.iter().map(|(name, tap)| (name.as_str(), tap.shape.clone())).collect();
     assert_eq!(
         shapes,
-        [("input", vec![1, 8, 8]), ("stage1", vec![2, 8, 8]), ("stage2", vec![4, 4, 4]), ("prefix", vec![8, 2, 2])]
+        [
+            ("input", vec![1, 8, 8]),
+            ("stem", vec![2, 8, 8]),
+            ("stage1", vec![2, 8, 8]),
+            ("stage2", vec![4, 4, 4]),
+            ("prefix", vec![8, 2, 2])
+        ]
     );
     for (name, tap) in &taps {
         assert_eq!(tap.values.len(), 300 * tap.shape.iter().product::<usize>(), "{name}");
     }
     assert_eq!(taps[0].1.values, probe.features);
-    assert_eq!(taps[3].1, learner.embed(&probe).unwrap());
+    assert_eq!(taps[4].1, learner.embed(&probe).unwrap());
     let (learner, shape) = build(mlp());
     let names: Vec<_> = learner.taps(&Samples::empty(&shape)).unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["input", "prefix"]);

@@ -134,6 +134,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_fired_says_what_is_different() {
+        let evidence = |fired: &[(&str, &str)]| {
+            fired.iter().map(|&(detector, message)| Evidence::new(detector, message)).collect::<Vec<_>>()
+        };
+        for (fired, expected) in [
+            (&[("task_column", "b")][..], TaskChange::Unknown),
+            (&[("input", "the inputs lie elsewhere: .."), ("rule", "no sign: ..")], TaskChange::Inputs),
+            (&[("input", "the inputs lie elsewhere: .."), ("rule", "another rule: ..")], TaskChange::Labels),
+            (&[("new_classes", "4 of 16"), ("rule", "another rule: ..")], TaskChange::Classes),
+            (&[("adwin", "the mean rose")], TaskChange::Labels),
+            (&[], TaskChange::Unknown),
+        ] {
+            assert_eq!(change(&evidence(fired)), expected, "{fired:?}");
+        }
+    }
+
+    #[test]
     fn names_are_bounded_and_the_newest_stay() {
         let mut task = Task::new(0);
         (0..100).for_each(|key| task.add_key(&key.to_string()));

@@ -199,6 +199,11 @@ impl Head {
         }
     }
 
+    /// Forgets rows whose labels were seen and that were not learnt.
+    pub(crate) fn close(&mut self) {
+        self.renew();
+    }
+
     /// Solves for everything whatever has changed.
     fn solve_anew(&mut self) {
         self.waiting = vec![1.0; self.statistics.classes()];

@@ -58,7 +58,9 @@ impl Regimes {
             self.columns.insert(self.current, head.exchange_columns(columns));
         } else {
             let other = self.heads.remove(&next).unwrap_or_else(|| head.emptied());
-            self.heads.insert(self.current, std::mem::replace(head, other));
+            let mut own = std::mem::replace(head, other);
+            own.close();
+            self.heads.insert(self.current, own);
         }
         self.current = next;
     }

@@ -192,7 +192,11 @@ impl Settings {
                 settings::Standardize::Running => Standardize::Running,
             }),
             forget: analytic.forget.clone(),
-            ridge: analytic.ridge.clone(),
+            ridge: match &analytic.ridge {
+                settings::Ridge::Auto(_) => Vec::new(),
+                settings::Ridge::One(ridge) => vec![*ridge],
+                settings::Ridge::Each(ridges) => ridges.clone(),
+            },
             reading: match analytic.reading {
                 settings::Reading::Auto => Reading::Auto,
                 settings::Reading::Ridge => Reading::Ridge,

@@ -25,10 +25,9 @@ pub struct Analytic {
     /// [1.0, 0.998, 0.98, 0.95] where update is row.
     #[schemars(length(max = 16), inner(range(min = 0.5, max = 1)))]
     pub forget: Vec<f64>,
-    /// Ridge of all heads, or of each, in samples: as strong as so many of them with the features' mean square. Default: the
-    /// best of a few by prequential loss, or one for each factor that was found to suit it where update is row.
-    #[schemars(length(max = 16), inner(range(min = 0.000001, max = 1_000_000)))]
-    pub ridge: Vec<f64>,
+    /// Ridge of all heads, or a list with one for each, in samples: as strong as so many of them with the features' mean square.
+    /// "auto" is the best of a few by prequential loss, or one for each factor that was found to suit it where update is row.
+    pub ridge: Ridge,
     /// How classes are read from the statistics.
     pub reading: Reading,
     /// When scores follow the samples.
@@ -62,7 +61,7 @@ impl Default for Analytic {
             grid: config.grid,
             standardize: None,
             forget: Vec::new(),
-            ridge: Vec::new(),
+            ridge: Ridge::Auto(AutoWord::Auto),
             reading: Reading::default(),
             update: Update::default(),
             regimes: RegimeKind::default(),
@@ -97,6 +96,18 @@ impl<T> OrAuto<T> {
             OrAuto::Auto(_) => None,
         }
     }
+}
+
+/// The ridges of the heads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Ridge {
+    /// Chosen by the program.
+    Auto(AutoWord),
+    /// The same for all heads.
+    One(#[schemars(range(min = 0.000001, max = 1_000_000))] f64),
+    /// One for each forgetting factor.
+    Each(#[schemars(length(max = 16), inner(range(min = 0.000001, max = 1_000_000)))] Vec<f64>),
 }
 
 /// The word "auto".

@@ -13,7 +13,7 @@ mod outputs;
 mod sample;
 mod source;
 
-pub use analytic::{Analytic, AutoWord, OrAuto, Precision, Reading, RegimeKind, Standardize, Tap, Update};
+pub use analytic::{Analytic, AutoWord, OrAuto, Precision, Reading, RegimeKind, Ridge, Standardize, Tap, Update};
 pub use boundary::{AutoDetector, Boundary, ErrorDetector, NewClassesDetector, Regimes};
 pub use calendar::CalendarDetector;
 pub use detectors::{
