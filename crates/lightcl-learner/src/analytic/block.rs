@@ -137,18 +137,27 @@ impl Block {
         8 * (rows + solved) as u64
     }
 
-    /// The weights that the statistics alone give, `L^-T u`, class by class.
+    /// The weights that statistics and rows of the block give, `L^-T (u + V^T L2^-T e)`, class by class.
     pub(crate) fn weights(&self) -> Option<Vec<Vec<f64>>> {
         let solved = self.solved.as_ref()?;
-        let back = |class: &Vec<f64>| {
-            let mut weights = class.clone();
+        let classes = self.rows.iter().map(|row| row.innovation.len()).chain([solved.classes.len()]).max()?;
+        let back = |class: usize| {
+            let mut weights = solved.classes.get(class).cloned().unwrap_or_else(|| vec![0.0; solved.columns.len()]);
+            let mut shares: Vec<f64> =
+                self.rows.iter().map(|row| row.innovation.get(class).copied().unwrap_or(0.0)).collect();
+            for (place, row) in self.rows.iter().enumerate().rev() {
+                shares[place] /= row.factor[place];
+                let share = shares[place];
+                shares.iter_mut().zip(&row.factor[..place]).for_each(|(earlier, factor)| *earlier -= share * factor);
+                weights.iter_mut().zip(&row.v).for_each(|(weight, v)| *weight += share * v);
+            }
             for (index, column) in solved.columns.iter().enumerate().rev() {
                 let (head, tail) = weights[index..].split_at_mut(1);
                 head[0] = (head[0] - dot(&column[1..], tail)) / column[0];
             }
             weights
         };
-        Some(solved.classes.iter().map(back).collect())
+        Some((0..classes).map(back).collect())
     }
 }
 
@@ -199,6 +208,23 @@ mod tests {
             let expected = direct.score(&row(number)).unwrap().scores;
             scored.scores.iter().zip(&expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-9, "{number}: {a} {b}"));
             block.push(scored, number % 3, 1.0 + (number % 2) as f64, 1.0);
+        }
+    }
+
+    #[test]
+    fn weights_give_the_scores_that_the_rows_of_a_block_lead_to() {
+        let (mut statistics, mut block) = (Statistics::new(Precision::Double, FEATURES), Block::default());
+        take(&mut statistics, 0..20, 0.98);
+        block.renew(&statistics, 0.5);
+        for number in 20..31 {
+            let scored = block.score(&row(number)).unwrap();
+            // A class that the statistics do not know among them.
+            block.push(scored, number % 4, 1.0 + (number % 2) as f64, 0.98);
+        }
+        let (weights, scored) = (block.weights().unwrap(), block.score(&row(77)).unwrap().scores);
+        assert_eq!(weights.len(), 4);
+        for (class, weights) in weights.iter().enumerate() {
+            assert!((dot(weights, &row(77)) - scored[class]).abs() < 1e-9, "{class}");
         }
     }
 

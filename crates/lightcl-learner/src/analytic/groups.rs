@@ -25,6 +25,29 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
+    /// Groups numbered in the order given, each with whether it is the active one. None when a class is in two of them, or two
+    /// are active.
+    pub(crate) fn from_lists(groups: &[(Vec<usize>, bool)]) -> Option<Groups> {
+        let mut made = Groups { next: u32::try_from(groups.len()).ok()?, ..Groups::default() };
+        for (group, (classes, active)) in (0..).zip(groups) {
+            for &class in classes {
+                if class >= crate::MAX_CLASSES {
+                    return None;
+                }
+                if made.of_class.len() <= class {
+                    made.of_class.resize(class + 1, None);
+                }
+                if made.of_class[class].replace(group).is_some() {
+                    return None;
+                }
+            }
+            if *active && made.active.replace(group).is_some() {
+                return None;
+            }
+        }
+        Some(made)
+    }
+
     /// A task begins. Until its rows say otherwise it is about what the last was about.
     pub(crate) fn begin_task(&mut self) {
         self.decided = false;

@@ -84,8 +84,9 @@ impl Head {
 
     /// Scores of rows times the temperature, `rows x classes`; none before anything was learnt.
     pub(crate) fn score(&self, rows: MatRef<'_, f32>) -> Option<Mat<f32>> {
-        let mut scores = match &self.block {
-            Some(block) => block_scores(block, rows)?,
+        let in_block = self.block.as_ref().and_then(|block| block_scores(block, rows));
+        let mut scores = match in_block {
+            Some(scores) => scores,
             None => self.candidates[self.best].linear.as_ref()?.score(rows),
         };
         scale(&mut scores, self.candidates[self.best].calibration.temperature());
@@ -188,23 +189,32 @@ impl Head {
         self.solve_anew();
     }
 
-    /// The classifier in use, temperature included.
+    /// What scores are multiplied by.
+    pub(crate) fn temperature(&self) -> f64 {
+        self.candidates[self.best].calibration.temperature()
+    }
+
+    /// Takes a published classifier, which holds until rows are learnt.
+    pub(crate) fn adopt(&mut self, linear: Linear, temperature: f64) {
+        let linear = Arc::new(linear);
+        for candidate in &mut self.candidates {
+            candidate.linear = Some(Arc::clone(&linear));
+            candidate.calibration = Calibration::new(temperature);
+        }
+    }
+
+    /// The classifier in use, temperature not included: in 32 bits the product would not give the scores to the last digit.
     pub(crate) fn linear(&self) -> Option<Linear> {
         let candidate = &self.candidates[self.best];
-        let mut linear = match &self.block {
+        Some(match self.block.as_ref().and_then(Block::weights) {
             None => Linear::clone(candidate.linear.as_deref()?),
-            Some(block) => {
-                let classes = block.weights()?;
+            Some(classes) => {
                 let weights = Mat::from_fn(self.statistics.features, classes.len(), |feature, class| {
                     classes[class][feature] as f32
                 });
                 Linear { weights, biases: vec![0.0; classes.len()] }
             }
-        };
-        let temperature = candidate.calibration.temperature();
-        scale(&mut linear.weights, temperature);
-        linear.biases.iter_mut().for_each(|bias| *bias = (f64::from(*bias) * temperature) as f32);
-        Some(linear)
+        })
     }
 
     /// Bytes of the sums, and of what is solved from them.

@@ -14,6 +14,7 @@ mod head;
 mod mixture;
 mod no_change;
 mod projection;
+mod published;
 mod saved;
 pub(crate) mod solve;
 mod standardizer;
@@ -188,6 +189,17 @@ impl Bank {
             plain: self.map.features(rows.taps, rows.count)?,
             lagging: self.map.lag_features(rows.taps, rows.count, rows.previous)?,
         })
+    }
+
+    /// Whether each expert keeps what it knew of classes that come no more, and the one that decides between groups: the head
+    /// that forgets least.
+    fn roles(&self) -> (Vec<bool>, usize) {
+        let slowest = self.heads.iter().map(|head| head.forget).fold(0.0, f64::max);
+        let mut keeps = vec![true; usize::from(self.network.is_some())];
+        keeps.extend(self.heads.iter().map(|head| head.forget == slowest && !head.lags));
+        let arbiter = keeps.iter().rposition(|&keeps| keeps).unwrap_or(0);
+        keeps.extend(self.no_change.is_some().then_some(false));
+        (keeps, arbiter)
     }
 
     fn opinions(&self, rows: &Rows<'_>, features: &Features, classes: usize) -> Opinions {
