@@ -10,6 +10,7 @@ mod config;
 mod learner;
 mod loss;
 mod memory;
+mod merge;
 mod model;
 mod network;
 mod report;

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a failing test panics")]
 
 use lightcl_core::Learner;
-use lightcl_learner::{ActiveClasses, Backbone, FrozenNorm, LearnerConfig, LightClLearner, Method, Prefix};
+use lightcl_learner::{
+    ActiveClasses, AnalyticConfig, Backbone, FrozenNorm, HeadKind, LearnerConfig, LightClLearner, Method, Prefix, Tap,
+    Update,
+};
 use lightcl_testkit::conformance;
 use lightcl_testkit::streams::{ClassIncremental, Generator, SyntheticStream};
 
@@ -60,4 +63,22 @@ fn a_small_resnet18_conforms() {
 #[test]
 fn a_small_resnet18_that_updates_its_frozen_norms_conforms() {
     check(LearnerConfig { frozen_norm: FrozenNorm::Update, momentum: 0.5, ..resnet() }, &[1, 4, 4]);
+}
+
+#[test]
+fn analytic_heads_and_mixtures_conform() {
+    for head in [HeadKind::Analytic, HeadKind::Mixture] {
+        for (tap, update) in [
+            (&[Tap::Input][..], Update::Window),
+            (&[Tap::Input, Tap::Prefix], Update::Window),
+            (&[Tap::Input], Update::Row),
+            (&[Tap::Prefix], Update::Row),
+        ] {
+            let analytic = AnalyticConfig { tap: tap.to_vec(), update, width: Some(40), ..AnalyticConfig::default() };
+            check(LearnerConfig { head, analytic, ..mlp() }, &[8]);
+        }
+        let tap = vec![Tap::Stages, Tap::Prefix];
+        let analytic = AnalyticConfig { tap, width: Some(40), ..AnalyticConfig::default() };
+        check(LearnerConfig { head, analytic, ..resnet() }, &[1, 4, 4]);
+    }
 }

@@ -158,7 +158,7 @@ fn no_sum_and_no_row_is_published() {
         ["analytic.0.bias", "analytic.0.weight", "analytic.scale.input.inverse", "analytic.scale.input.mean"]
     );
     let described = &snapshot.description["analytic"];
-    assert_eq!(described["taps"][0]["projection_seed"].as_str().unwrap().parse::<u64>().is_ok(), true);
+    assert!(described["taps"][0]["projection_seed"].as_str().unwrap().parse::<u64>().is_ok());
     assert_eq!(described["mixture"]["experts"], serde_json::json!(["network", "analytic_1"]));
     assert_eq!(described["mixture"]["groups"].as_array().unwrap().len(), 2);
 }

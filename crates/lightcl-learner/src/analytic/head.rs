@@ -186,6 +186,12 @@ impl Head {
     /// Adds the sums of another head over other rows.
     pub(crate) fn merge(&mut self, other: &Head, classes: &[ClassId]) {
         Arc::make_mut(&mut self.statistics).merge(&other.statistics, classes);
+        for (own, others) in self.candidates.iter_mut().zip(&other.candidates) {
+            own.calibration.merge(&others.calibration);
+        }
+        let losses = self.candidates.iter().map(|candidate| candidate.calibration.loss()).enumerate();
+        let best = losses.min_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, loss)| *loss > 0.0);
+        self.best = best.map_or(self.best, |(place, _)| place);
         self.solve_anew();
     }
 

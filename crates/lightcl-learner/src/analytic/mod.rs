@@ -11,6 +11,7 @@ mod config;
 mod features;
 mod groups;
 mod head;
+mod merge;
 mod mixture;
 mod no_change;
 mod projection;
@@ -277,20 +278,21 @@ impl Bank {
         self.heads.iter_mut().for_each(Head::settle);
     }
 
-    /// Adds the sums of a bank of the same settings over other rows; `classes` are our numbers of its classes.
+    /// Adds the sums of a bank of the same settings and seed over other rows; `classes` are our numbers of its classes.
     pub(crate) fn merge(&mut self, other: &Bank, classes: &[ClassId]) -> Result<()> {
+        if self.heads.iter().any(|head| head.forget < 1.0) {
+            return Err(Error::user(
+                "sums that forget have an order and cannot be added: use analytic.forget = [1.0] and no previous_label",
+            ));
+        }
         let scales = |bank: &Bank| bank.map.taps.iter().map(|map| map.standardizer.clone()).collect::<Vec<_>>();
         if self.config != other.config || scales(self) != scales(other) {
             return Err(Error::user(
-                "sums can be added where features mean the same: settings, seed and standardisation must be equal. Use analytic.standardize = \"none\", or start both runs from one checkpoint",
+                "the taps of the two are not on one scale, since each run took its own from its first rows: use analytic.standardize = \"none\"",
             ));
         }
-        if self.heads.iter().any(|head| head.forget < 1.0) {
-            return Err(Error::user("sums that forget have an order and cannot be added: use analytic.forget = [1.0]"));
-        }
-        for &class in classes {
-            self.mixture.meet(class);
-        }
+        // The network has not learnt the other's classes.
+        self.mixture.merge(&other.mixture, classes, self.network.is_some().then_some(0));
         self.heads.iter_mut().zip(&other.heads).for_each(|(head, other)| head.merge(other, classes));
         Ok(())
     }
