@@ -9,14 +9,14 @@ use std::sync::Arc;
 pub struct LearnerSnapshot {
     /// The architecture and settings a reader needs to run the weights (method, backbone, widths, classes, ..).
     pub description: serde_json::Value,
-    /// Safetensors files by role: `prefix` (never changes after freezing) and `suffix`.
+    /// Safetensors files by role: `prefix` (never changes after freezing), `suffix` and `analytic` (solved heads).
     pub blobs: Vec<Blob>,
 }
 
 /// One file of weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Blob {
-    /// `prefix` or `suffix`.
+    /// `prefix`, `suffix` or `analytic`.
     pub role: String,
     /// Safetensors bytes.
     pub bytes: Arc<Vec<u8>>,
@@ -25,7 +25,7 @@ pub struct Blob {
 /// How a manifest names a [`Blob`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobEntry {
-    /// `prefix` or `suffix`.
+    /// `prefix`, `suffix` or `analytic`.
     pub role: String,
     /// SHA-256 of the file, in hexadecimal; also its name.
     pub sha256: String,
@@ -46,7 +46,7 @@ pub struct Manifest {
     pub parent: Option<u64>,
     /// The task that was being learnt, or had just ended.
     pub task: u32,
-    /// Why it was taken: `boundary`, `interval` or `end`.
+    /// Why it was taken: `boundary`, `interval`, `end` or `merge` (runs were joined).
     pub reason: String,
     /// What had been read from the source.
     pub positions: Positions,

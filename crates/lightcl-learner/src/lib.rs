@@ -11,6 +11,7 @@ mod config;
 mod learner;
 mod loss;
 mod memory;
+mod merge;
 mod model;
 mod network;
 mod replay;

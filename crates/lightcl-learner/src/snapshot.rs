@@ -4,7 +4,7 @@ use crate::learner::LightClLearner;
 use crate::model::{Model, Part};
 use crate::network::{Network, ParameterSpec, StatisticSpec, values};
 use crate::sparse::Pruning;
-use crate::{Backbone, LearnerConfig, MAX_CLASSES, NamedWeights};
+use crate::{Backbone, HeadKind, LearnerConfig, MAX_CLASSES, NamedWeights};
 use lightcl_core::{Blob, Error, LearnerSnapshot, Result};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
@@ -47,13 +47,32 @@ fn statistics(part: &Part, specs: &[StatisticSpec], entries: &mut Vec<Entry>) ->
     Ok(())
 }
 
-/// Writes a snapshot. The prefix's blob never changes after freezing: statistics that still move go with the suffix.
+/// Which parts of the network a score needs.
+struct Needed {
+    prefix: bool,
+    suffix: bool,
+}
+
+fn needed(learner: &LightClLearner) -> Needed {
+    match (learner.config.head, &learner.analytic) {
+        (HeadKind::Analytic, Some(bank)) => {
+            let prefix = learner.runs_network();
+            // Until the heads have something to say the network's scores stand alone.
+            Needed { prefix, suffix: prefix && !bank.is_ready(learner.progress.frozen) }
+        }
+        _ => Needed { prefix: true, suffix: true },
+    }
+}
+
+/// Writes a snapshot. The prefix's blob never changes after freezing: statistics that still move go with the suffix. Parts of
+/// the network that no score needs are left out.
 pub(crate) fn write(learner: &LightClLearner) -> Result<LearnerSnapshot> {
     let model = &learner.model;
     let layout = &model.network.layout;
     let (mut prefix, mut suffix) = (Vec::new(), Vec::new());
     weights(&model.prefix, &layout.prefix, &mut prefix)?;
-    let moves = learner.progress.frozen && !learner.caches_prefix();
+    let needed = needed(learner);
+    let moves = needed.suffix && learner.progress.frozen && !learner.caches_prefix();
     statistics(&model.prefix, &layout.prefix_statistics, if moves { &mut suffix } else { &mut prefix })?;
     weights(&model.suffix, &layout.suffix_with_head(model.classes), &mut suffix)?;
     statistics(&model.suffix, &layout.suffix_statistics, &mut suffix)?;
@@ -65,7 +84,24 @@ pub(crate) fn write(learner: &LightClLearner) -> Result<LearnerSnapshot> {
         Backbone::Mlp { hidden, .. } => ("mlp", hidden.clone()),
         Backbone::Resnet18 { width } => ("resnet18", vec![*width]),
     };
-    Ok(LearnerSnapshot {
+    let mut blobs = Vec::new();
+    if needed.prefix {
+        blobs.push(blob("prefix", &prefix)?);
+    }
+    if needed.suffix {
+        blobs.push(blob("suffix", &suffix)?);
+    }
+    let analytic = learner.analytic.as_ref().map(|bank| bank.publish(learner.progress.frozen)).transpose()?;
+    let analytic = match analytic {
+        None => Value::Null,
+        Some((description, tensors)) => {
+            let entries: Vec<Entry> =
+                tensors.iter().map(|(name, shape, values)| Entry::new(name, shape, values)).collect();
+            blobs.push(blob("analytic", &entries)?);
+            description
+        }
+    };
+    let mut snapshot = LearnerSnapshot {
         description: json!({
             "format": 1,
             "method": settings["method"],
@@ -77,14 +113,37 @@ pub(crate) fn write(learner: &LightClLearner) -> Result<LearnerSnapshot> {
             "prefix_frozen": learner.progress.frozen,
             "settings": settings,
         }),
-        blobs: vec![blob("prefix", &prefix)?, blob("suffix", &suffix)?],
-    })
+        blobs,
+    };
+    if !analytic.is_null() {
+        snapshot.description["analytic"] = analytic;
+    }
+    Ok(snapshot)
+}
+
+/// The initial values of what a snapshot leaves out because no score needs it.
+fn left_out(network: &Network, config: &LearnerConfig, blobs: &[Blob]) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    let layout = &network.layout;
+    let mut tensors = Vec::new();
+    for (role, weights, statistics) in
+        [("prefix", &layout.prefix, &layout.prefix_statistics), ("suffix", &layout.suffix, &layout.suffix_statistics)]
+    {
+        if blobs.iter().any(|blob| blob.role == role) {
+            continue;
+        }
+        tensors.extend(weights.iter().map(|spec| (spec.name.clone(), spec.shape.clone(), spec.initial(config.seed))));
+        tensors.extend(
+            statistics.iter().map(|spec| (spec.name.clone(), vec![spec.channels], vec![spec.initial; spec.channels])),
+        );
+    }
+    tensors
 }
 
 impl LightClLearner {
-    /// A learner with the weights of a snapshot, able to score.
+    /// A learner with the weights of a snapshot, able to score. It knows of no label before the rows that it scores, whatever
+    /// the writer had seen.
     ///
-    /// Memory, masks and optimiser are not part of a snapshot: to go on learning where a run stopped, restore its saved
+    /// Memory, masks, optimiser and the sums that analytic heads are solved from are not part of a snapshot: to go on learning where a run stopped, restore its saved
     /// state instead. Training from here starts a stream of its own.
     ///
     /// # Errors
@@ -101,19 +160,40 @@ impl LightClLearner {
         let classes = usize::try_from(classes).ok().filter(|&classes| classes <= MAX_CLASSES);
         let classes = classes.ok_or_else(|| Error::user("the snapshot has too many classes"))?;
 
+        let network = Network::new(&config, &shape)?;
         let mut tensors = Vec::new();
+        if config.head == HeadKind::Analytic {
+            tensors.extend(left_out(&network, &config, blobs));
+        }
         for blob in blobs {
             let weights =
                 NamedWeights::from_safetensors_bytes(&blob.bytes).map_err(|error| error.with("blob", &blob.role))?;
             tensors.extend(weights.into_tensors());
         }
         let weights = NamedWeights::from_tensors(tensors);
-        if classes > 0 && !weights.contains("head.weight") {
+        let has_head = config.head != HeadKind::Analytic || blobs.iter().any(|blob| blob.role == "suffix");
+        if classes > 0 && has_head && !weights.contains("head.weight") {
             return Err(Error::user("the snapshot lacks the head's weights").with("tensor", "head.weight"));
         }
-        let network = Network::new(&config, &shape)?;
         let model = Model::new(network, config.seed, classes, Some(&weights))?;
         let pruning = if config.sparse { Some(Pruning::of_zeros(&model)?) } else { None };
-        Self::with_model(config, model, pruning)
+        let mut learner = Self::with_model(config, model, pruning)?;
+        if let Some(bank) = &mut learner.analytic {
+            // Taps of a prefix that still trains give nothing.
+            let frozen = description.get("prefix_frozen").and_then(Value::as_bool);
+            let frozen = frozen.ok_or_else(|| missing("prefix_frozen"))?;
+            bank.adopt(description.get("analytic").ok_or_else(|| missing("analytic"))?, &weights)?;
+            if frozen {
+                learner.progress.frozen = true;
+                learner.prefix_digest = Some(crate::state::digest(&learner.model.prefix.weights)?);
+            }
+            let Needed { prefix, suffix } = needed(&learner);
+            for (role, is_needed) in [("prefix", prefix), ("suffix", suffix), ("analytic", true)] {
+                if is_needed && !blobs.iter().any(|blob| blob.role == role) {
+                    return Err(Error::user("the snapshot lacks weights that its scores need").with("blob", role));
+                }
+            }
+        }
+        Ok(learner)
     }
 }

@@ -305,6 +305,10 @@ fn a_task_with_inputs_of_its_own_has_a_head_that_its_rows_find_by_themselves() {
         visit(&mut learner, 0, TaskChange::Unknown, &renamed(90, 0, 1));
         visit(&mut learner, 1, TaskChange::Inputs, &moved(90, 10));
         let apart = (accuracy(&learner, &renamed(30, 0, 30)), accuracy(&learner, &moved(30, 50)));
+        let snapshot = learner.snapshot().unwrap();
+        let reader = LightClLearner::from_snapshot(&snapshot.description, &snapshot.blobs).unwrap();
+        let published = (accuracy(&reader, &renamed(30, 0, 30)), accuracy(&reader, &moved(30, 50)));
+        assert_eq!(apart, published, "a snapshot has the heads of all tasks");
         learner.merge_tasks(0, 1).unwrap();
         learner.settle().unwrap();
         (apart, accuracy(&learner, &moved(30, 50)))

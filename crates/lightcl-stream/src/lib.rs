@@ -10,6 +10,7 @@ mod config;
 pub mod encode;
 mod evaluation;
 mod learning;
+mod merge;
 mod operator;
 mod prequential;
 mod probes;

@@ -130,7 +130,7 @@ fn completions_and_manual_pages_name_every_command() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let output = lightcl(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0));
-        for command in ["run", "check", "inspect", "score"] {
+        for command in ["run", "check", "inspect", "score", "merge"] {
             assert!(out(&output).contains(command), "{shell} {command}");
         }
     }
@@ -138,7 +138,9 @@ fn completions_and_manual_pages_name_every_command() {
     let folder = tempdir().unwrap();
     let pages = folder.path().join("man");
     assert_eq!(lightcl(&["man", pages.to_str().unwrap()]).status.code(), Some(0));
-    for page in ["lightcl.1", "lightcl-run.1", "lightcl-check.1", "lightcl-inspect.1", "lightcl-score.1"] {
+    for page in
+        ["lightcl.1", "lightcl-run.1", "lightcl-check.1", "lightcl-inspect.1", "lightcl-score.1", "lightcl-merge.1"]
+    {
         assert!(pages.join(page).is_file(), "{page}");
     }
 }

@@ -23,6 +23,7 @@ pub(crate) struct Block {
 
 #[derive(Debug)]
 struct Solved {
+    features: usize,
     /// `L` column by column, each from its diagonal down.
     columns: Vec<f64>,
     /// One row of `features` numbers a class: `L^-1 c`.
@@ -63,7 +64,7 @@ impl Block {
             columns.extend(factor.col(column).iter().skip(column));
         }
         let classes = (0..statistics.classes()).map(|class| solution.col(class).iter().copied().collect()).collect();
-        self.solved = Some(Arc::new(Solved { columns, classes }));
+        self.solved = Some(Arc::new(Solved { features, columns, classes }));
     }
 
     /// Scores of a row given the statistics and the rows of the block; none before the first statistics.
@@ -119,6 +120,11 @@ impl Block {
         self.rows.push(Row { v, factor, innovation: scores });
     }
 
+    /// Whether it was ever renewed.
+    pub(crate) fn is_solved(&self) -> bool {
+        self.solved.is_some()
+    }
+
     /// Rows of the block so far.
     pub(crate) fn rows(&self) -> &[Row] {
         &self.rows
@@ -150,11 +156,20 @@ impl Block {
         8 * (rows + solved) as u64
     }
 
-    /// The weights that the statistics alone give, `L^-T u`, class by class.
+    /// The weights that statistics and rows of the block give, `L^-T (u + V^T L2^-T e)`, class by class.
     pub(crate) fn weights(&self) -> Option<Vec<Vec<f64>>> {
         let solved = self.solved.as_ref()?;
-        let back = |class: &Vec<f64>| {
-            let mut weights = class.clone();
+        let classes = self.rows.iter().map(|row| row.innovation.len()).chain([solved.classes.len()]).max()?;
+        let back = |class: usize| {
+            let mut weights = solved.classes.get(class).cloned().unwrap_or_else(|| vec![0.0; solved.features]);
+            let mut shares: Vec<f64> =
+                self.rows.iter().map(|row| row.innovation.get(class).copied().unwrap_or(0.0)).collect();
+            for (place, row) in self.rows.iter().enumerate().rev() {
+                shares[place] /= row.factor[place];
+                let share = shares[place];
+                shares.iter_mut().zip(&row.factor[..place]).for_each(|(earlier, factor)| *earlier -= share * factor);
+                weights.iter_mut().zip(&row.v).for_each(|(weight, v)| *weight += share * v);
+            }
             let mut columns = solved.columns.as_slice();
             for index in (0..weights.len()).rev() {
                 let (before, column) = columns.split_at(columns.len() - (weights.len() - index));
@@ -164,7 +179,7 @@ impl Block {
             }
             weights
         };
-        Some(solved.classes.iter().map(back).collect())
+        Some((0..classes).map(back).collect())
     }
 }
 
@@ -216,6 +231,23 @@ mod tests {
             let expected = direct.score(&row(number)).unwrap().scores;
             scored.scores.iter().zip(&expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-9, "{number}: {a} {b}"));
             block.push(scored, number % 3, 1.0 + (number % 2) as f64, 1.0);
+        }
+    }
+
+    #[test]
+    fn weights_give_the_scores_that_the_rows_of_a_block_lead_to() {
+        let (mut statistics, mut block) = (Statistics::new(Precision::Double, FEATURES), Block::default());
+        take(&mut statistics, 0..20, 0.98);
+        block.renew(&statistics, 0.5);
+        for number in 20..31 {
+            let scored = block.score(&row(number)).unwrap();
+            // A class that the statistics do not know among them.
+            block.push(scored, number % 4, 1.0 + (number % 2) as f64, 0.98);
+        }
+        let (weights, scored) = (block.weights().unwrap(), block.score(&row(77)).unwrap().scores);
+        assert_eq!(weights.len(), 4);
+        for (class, weights) in weights.iter().enumerate() {
+            assert!((dot(weights, &row(77)) - scored[class]).abs() < 1e-9, "{class}");
         }
     }
 

@@ -37,6 +37,18 @@ impl Calibration {
         if self.rows > 0.0 { self.loss / self.rows } else { 0.0 }
     }
 
+    /// Takes in what another one learnt of other rows.
+    pub(crate) fn merge(&mut self, other: &Calibration) {
+        let rows = self.rows + other.rows;
+        if rows > 0.0 {
+            let share = other.rows / rows;
+            self.logarithm += share * (other.logarithm - self.logarithm);
+            self.squares += share * (other.squares - self.squares);
+            self.loss += other.loss;
+            self.rows = rows;
+        }
+    }
+
     /// Takes in the score of a row whose class is known now.
     pub(crate) fn take(&mut self, scores: &[f32], label: usize, forget: f64) {
         let temperature = self.temperature();

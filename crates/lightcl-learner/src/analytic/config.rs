@@ -208,7 +208,7 @@ impl AnalyticConfig {
             true,
         )?;
         check(
-            !(self.previous_label && !self.tap.contains(&Tap::Input)),
+            !self.previous_label || self.tap.contains(&Tap::Input),
             "analytic.previous_label",
             "the label before stands beside the input: tap \"input\"",
             format!("{:?}", self.tap),

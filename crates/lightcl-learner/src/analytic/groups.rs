@@ -25,6 +25,29 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
+    /// Groups numbered in the order given, each with whether it is the active one. None when a class is in two of them, or two
+    /// are active.
+    pub(crate) fn from_lists(groups: &[(Vec<usize>, bool)]) -> Option<Groups> {
+        let mut made = Groups { next: u32::try_from(groups.len()).ok()?, ..Groups::default() };
+        for (group, (classes, active)) in (0..).zip(groups) {
+            for &class in classes {
+                if class >= crate::MAX_CLASSES {
+                    return None;
+                }
+                if made.of_class.len() <= class {
+                    made.of_class.resize(class + 1, None);
+                }
+                if made.of_class[class].replace(group).is_some() {
+                    return None;
+                }
+            }
+            if *active && made.active.replace(group).is_some() {
+                return None;
+            }
+        }
+        Some(made)
+    }
+
     /// A task begins. Until its rows say otherwise it is about what the last was about.
     pub(crate) fn begin_task(&mut self) {
         self.decided = false;
@@ -69,6 +92,20 @@ impl Groups {
         }
     }
 
+    /// Takes in classes that were learnt together elsewhere. Gives their group where it is a new one: where some are known, the
+    /// others go to the group of the first of those.
+    pub(crate) fn join(&mut self, classes: &[usize]) -> Option<u32> {
+        let highest = *classes.iter().max()?;
+        if self.of_class.len() <= highest {
+            self.of_class.resize(highest + 1, None);
+        }
+        let known = classes.iter().find_map(|&class| self.of_class[class]);
+        let group = known.unwrap_or(self.next);
+        self.next = self.next.max(group + 1);
+        classes.iter().for_each(|&class| _ = self.of_class[class].get_or_insert(group));
+        known.is_none().then_some(group)
+    }
+
     /// The group that the current task is about.
     pub(crate) fn active(&self) -> Option<u32> {
         self.active
@@ -107,6 +144,18 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn classes_learnt_elsewhere_are_a_group_of_their_own_unless_some_are_known() {
+        let mut groups = Groups::default();
+        [0, 1].into_iter().for_each(|class| _ = groups.meet(class));
+        assert_eq!(groups.join(&[3, 2]), Some(1));
+        assert_eq!(groups.join(&[4, 1]), None);
+        assert_eq!(groups.join(&[]), None);
+        assert_eq!(groups.all(), BTreeMap::from([(0, vec![0, 1, 4]), (1, vec![2, 3])]));
+        assert_eq!(groups.active(), Some(0));
+        assert!(groups.is_sound());
+    }
 
     #[test]
     fn new_classes_of_a_task_are_a_group_and_tasks_that_share_classes_share_one() {

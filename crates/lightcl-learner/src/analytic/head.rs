@@ -52,6 +52,8 @@ pub(crate) struct Head {
     waiting: Vec<f64>,
     /// The rows of the window in hand, where scores follow every row.
     block: Option<Block>,
+    /// Moments of features that came from a snapshot, which has no sums.
+    published: Option<Arc<Vec<(f64, f64)>>>,
 }
 
 /// A head as it is saved.
@@ -86,6 +88,7 @@ impl Head {
             best: ridges.len() / 2 * readings.len(),
             waiting: Vec::new(),
             block: config.is_exact().then(Block::default),
+            published: None,
         }
     }
 
@@ -98,8 +101,7 @@ impl Head {
     pub(crate) fn examine(&self, rows: MatRef<'_, f32>) -> Examined {
         let candidate = &self.candidates[self.best];
         let (mut scores, first) = match &self.block {
-            None => (candidate.linear.as_ref().map(|linear| linear.score(rows)), None),
-            Some(block) => {
+            Some(block) if block.is_solved() => {
                 let mut scored: Vec<Scored> =
                     (0..rows.nrows()).map_while(|row| block.score(&numbers(rows, row))).collect();
                 let classes = scored.first().map(|row| row.scores.len());
@@ -108,6 +110,8 @@ impl Head {
                 scored.truncate(1);
                 (scores, scored.pop())
             }
+            // Solved weights alone, too, where a head comes from a snapshot.
+            _ => (candidate.linear.as_ref().map(|linear| linear.score(rows)), None),
         };
         if let Some(scores) = &mut scores {
             scale(scores, candidate.calibration.temperature());
@@ -247,7 +251,15 @@ impl Head {
 
     /// Mean and variance of each feature over all rows.
     pub(crate) fn moments(&self) -> Vec<(f64, f64)> {
-        self.statistics.moments()
+        match &self.published {
+            Some(moments) if self.statistics.weight() == 0.0 => moments.to_vec(),
+            _ => self.statistics.moments(),
+        }
+    }
+
+    /// Takes published moments as its own.
+    pub(crate) fn adopt_moments(&mut self, moments: Vec<(f64, f64)>) {
+        self.published = Some(Arc::new(moments));
     }
 
     pub(crate) fn features(&self) -> usize {
@@ -261,26 +273,41 @@ impl Head {
     /// Adds the sums of another head over other rows.
     pub(crate) fn merge(&mut self, other: &Head, classes: &[ClassId]) {
         Arc::make_mut(&mut self.statistics).merge(&other.statistics, classes);
+        for (own, others) in self.candidates.iter_mut().zip(&other.candidates) {
+            own.calibration.merge(&others.calibration);
+        }
+        let losses = self.candidates.iter().map(|candidate| candidate.calibration.loss()).enumerate();
+        let best = losses.min_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, loss)| *loss > 0.0);
+        self.best = best.map_or(self.best, |(place, _)| place);
         self.solve_anew();
     }
 
-    /// The classifier in use, temperature included.
+    /// What scores are multiplied by.
+    pub(crate) fn temperature(&self) -> f64 {
+        self.candidates[self.best].calibration.temperature()
+    }
+
+    /// Takes a published classifier, which holds until rows are learnt.
+    pub(crate) fn adopt(&mut self, linear: Linear, temperature: f64) {
+        let linear = Arc::new(linear);
+        for candidate in &mut self.candidates {
+            candidate.linear = Some(Arc::clone(&linear));
+            candidate.calibration = Calibration::new(temperature);
+        }
+    }
+
+    /// The classifier in use, temperature not included: in 32 bits the product would not give the scores to the last digit.
     pub(crate) fn linear(&self) -> Option<Linear> {
         let candidate = &self.candidates[self.best];
-        let mut linear = match &self.block {
+        Some(match self.block.as_ref().and_then(Block::weights) {
             None => Linear::clone(candidate.linear.as_deref()?),
-            Some(block) => {
-                let classes = block.weights()?;
+            Some(classes) => {
                 let weights = Mat::from_fn(self.statistics.features, classes.len(), |feature, class| {
                     classes[class][feature] as f32
                 });
                 Linear { weights, biases: vec![0.0; classes.len()] }
             }
-        };
-        let temperature = candidate.calibration.temperature();
-        scale(&mut linear.weights, temperature);
-        linear.biases.iter_mut().for_each(|bias| *bias = (f64::from(*bias) * temperature) as f32);
-        Some(linear)
+        })
     }
 
     /// Bytes of the sums, and of what is solved from them.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Probabilities count as higher by this: no single row says more against an expert.
 const FLOOR: f64 = 1e-3;
 /// Weights and mixed probabilities are at least this.
-const LEAST: f64 = 1e-6;
+pub(super) const LEAST: f64 = 1e-6;
 
 /// Weights of experts by the exponentiated log-likelihood of past rows, with a fixed share that moves to all at every row so
 /// that what was bad yesterday can be good today (Herbster and Warmuth 1998).
@@ -22,9 +22,9 @@ const LEAST: f64 = 1e-6;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Mixture {
     /// One weight an expert, of sum 1.
-    weights: Vec<f64>,
+    pub(super) weights: Vec<f64>,
     /// Weights of other groups, from when they were being learnt.
-    closed: BTreeMap<u32, Vec<f64>>,
+    pub(super) closed: BTreeMap<u32, Vec<f64>>,
     pub(crate) groups: Groups,
 }
 

@@ -10,9 +10,11 @@ mod config;
 mod features;
 mod groups;
 mod head;
+mod merge;
 mod mixture;
 mod no_change;
 mod projection;
+mod published;
 mod regimes;
 mod saved;
 pub(crate) mod solve;
@@ -178,32 +180,38 @@ impl Bank {
         })
     }
 
+    /// Whether each expert keeps what it knew of classes that come no more, and the one that decides between groups: the head
+    /// that forgets least.
+    fn roles(&self) -> (Vec<bool>, usize) {
+        let slowest = self.slowest();
+        let mut keeps = vec![true; usize::from(self.network.is_some())];
+        let arbiter = keeps.len() + slowest;
+        keeps.extend(self.heads.iter().map(|head| head.forget == self.heads[slowest].forget && !head.lags));
+        keeps.extend(self.no_change.is_some().then_some(false));
+        (keeps, arbiter)
+    }
+
     /// What all experts say, and what heads can take labels in with.
     fn opinions(&self, rows: &Rows<'_>, features: &Features, classes: usize) -> (Opinions, Vec<Option<Scored>>) {
         let mut firsts = Vec::with_capacity(self.heads.len());
-        let mut opinions = Opinions { scores: Vec::new(), keeps: Vec::new(), arbiter: 0, classes };
+        let (keeps, arbiter) = self.roles();
+        let mut opinions = Opinions { scores: Vec::new(), keeps, arbiter, classes };
         if let Some(calibration) = &self.network {
             let temperature = calibration.temperature() as f32;
             opinions.scores.push(rows.network.filter(|logits| logits.classes > 0).map(|logits| {
                 Mat::from_fn(rows.count, logits.classes, |row, class| logits.row(row)[class] * temperature)
             }));
-            opinions.keeps.push(true);
         }
         let slowest = self.slowest();
         for (place, head) in self.heads.iter().enumerate() {
             let is_slowest = place == slowest;
-            if is_slowest {
-                opinions.arbiter = opinions.scores.len();
-            }
             let Examined { scores, first } = head.examine(features.of(head));
             let apart = if is_slowest { self.regimes.score(head, features.of(head)) } else { None };
             opinions.scores.push(apart.or(scores));
             firsts.push(first);
-            opinions.keeps.push(head.forget == self.heads[slowest].forget && !head.lags);
         }
         if let Some(expert) = &self.no_change {
             opinions.scores.push(Some(expert.score(rows.previous, classes)));
-            opinions.keeps.push(false);
         }
         (opinions, firsts)
     }
@@ -276,12 +284,17 @@ impl Bank {
         self.regimes.settle();
     }
 
-    /// Adds the sums of a bank of the same settings over other rows; `classes` are our numbers of its classes.
+    /// Adds the sums of a bank of the same settings and seed over other rows; `classes` are our numbers of its classes.
     pub(crate) fn merge(&mut self, other: &Bank, classes: &[ClassId]) -> Result<()> {
+        if self.heads.iter().any(|head| head.forget < 1.0) {
+            return Err(Error::user(
+                "sums that forget have an order and cannot be added: use analytic.forget = [1.0] and no previous_label",
+            ));
+        }
         let scales = |bank: &Bank| bank.map.taps.iter().map(|map| map.standardizer.clone()).collect::<Vec<_>>();
         if self.config != other.config || scales(self) != scales(other) {
             return Err(Error::user(
-                "sums can be added where features mean the same: settings, seed and standardisation must be equal. Use analytic.standardize = \"none\", or start both runs from one checkpoint",
+                "the taps of the two are not on one scale, since each run took its own from its first rows: use analytic.standardize = \"none\"",
             ));
         }
         if self.config.regimes != RegimeKind::None {
@@ -289,12 +302,8 @@ impl Bank {
                 "runs that keep tasks apart have no sums in common: use analytic.regimes = \"none\"",
             ));
         }
-        if self.heads.iter().any(|head| head.forget < 1.0) {
-            return Err(Error::user("sums that forget have an order and cannot be added: use analytic.forget = [1.0]"));
-        }
-        for &class in classes {
-            self.mixture.meet(class);
-        }
+        // The network has not learnt the other's classes.
+        self.mixture.merge(&other.mixture, classes, self.network.is_some().then_some(0));
         self.heads.iter_mut().zip(&other.heads).for_each(|(head, other)| head.merge(other, classes));
         Ok(())
     }

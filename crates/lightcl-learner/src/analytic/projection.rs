@@ -23,8 +23,8 @@ pub(crate) struct Projection {
 
 /// Deviation of what is projected, and of the shifts: without shifts, all features of inputs of few numbers would bend in one
 /// point.
-const SCALE: f64 = 1.5;
-const SHIFT: f64 = 0.6;
+pub(crate) const SCALE: f64 = 1.5;
+pub(crate) const SHIFT: f64 = 0.6;
 
 impl Projection {
     /// The projection of a seed.

@@ -111,6 +111,17 @@ impl Regimes {
         Some(chosen)
     }
 
+    /// Heads of other tasks.
+    pub(crate) fn heads(&self) -> &BTreeMap<u32, Head> {
+        &self.heads
+    }
+
+    /// Takes a published head of another task as its own.
+    pub(crate) fn adopt(&mut self, task: u32, head: Head) {
+        self.of_task.insert(task, task);
+        self.heads.insert(task, head);
+    }
+
     pub(crate) fn settle(&mut self) {
         self.heads.values_mut().for_each(Head::settle);
     }

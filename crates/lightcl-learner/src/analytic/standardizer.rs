@@ -109,6 +109,13 @@ impl Standardizer {
         }
     }
 
+    /// Takes a published scale as its own; what it was measured on stays unknown.
+    pub(crate) fn adopt(&mut self, published: Scale) {
+        if let Standardizer::Fixed(scale) | Standardizer::Running(_, scale) = self {
+            *scale = Some(published);
+        }
+    }
+
     /// The scale in force; none where numbers are only cut off.
     pub(crate) fn scale(&self) -> Option<&Scale> {
         match self {

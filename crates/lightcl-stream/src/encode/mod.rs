@@ -34,6 +34,7 @@ mod features;
 mod image;
 mod labels;
 mod learnt;
+mod merge;
 mod numbers;
 mod plan;
 mod problem;

@@ -174,7 +174,8 @@ fn looking_is_sound(learner: &dyn Learner, probe: &Samples) -> usize {
     promise!(snapshot.description.is_object(), "the snapshot's description is no object");
     let mut roles: Vec<&str> = snapshot.blobs.iter().map(|blob| blob.role.as_str()).collect();
     promise!(
-        roles.contains(&"suffix") && roles.iter().all(|role| ["prefix", "suffix"].contains(role)),
+        (roles.contains(&"suffix") || roles.contains(&"analytic"))
+            && roles.iter().all(|role| ["prefix", "suffix", "analytic"].contains(role)),
         "the snapshot's blobs have the roles {roles:?}"
     );
     roles.sort_unstable();

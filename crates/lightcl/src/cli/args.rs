@@ -28,6 +28,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Predict the labels of rows with a snapshot.
     Score(ScoreArgs),
+    /// Join runs over disjoint rows into one that knows what all of them learnt.
+    Merge(MergeArgs),
     /// Compare methods on streams whose truth is known.
     Bench(BenchArgs),
     /// Print the completion script of a shell.
@@ -129,6 +131,23 @@ pub enum ScoreFormat {
     Arrow,
     /// Comma-separated values with a header.
     Csv,
+}
+
+/// `lightcl merge`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Adds the sums that the analytic heads are solved from. They are exact: with analytic.forget = [1.0] and \
+                  analytic.standardize = \"none\" the heads are those of one run over all rows, in whatever order. The \
+                  network, tasks, figures and the position in the source are those of the first run. Rows that two runs \
+                  have both learnt count twice."
+)]
+pub struct MergeArgs {
+    /// Output folders of runs that came to their end.
+    #[arg(value_name = "RUN", num_args = 2.., required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The new output folder: a snapshot, and a checkpoint that can be merged again or gone on with.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
 }
 
 /// `lightcl bench`.

@@ -90,11 +90,17 @@ fn snapshot_text(folder: &Path, manifest: &Manifest, blobs: &[BlobReport]) -> St
     page.title("learner");
     let learner = manifest.learner.as_object();
     let settings = learner.and_then(|learner| learner.get("settings")).and_then(Value::as_object);
-    for (key, value) in learner.into_iter().flatten().filter(|(key, _)| *key != "settings") {
+    for (key, value) in
+        learner.into_iter().flatten().filter(|(key, _)| !["settings", "analytic"].contains(&key.as_str()))
+    {
         page.fact(key, &shown(value));
     }
     for (key, value) in settings.into_iter().flatten() {
         page.fact(&format!("settings.{key}"), &shown(value));
+    }
+
+    if let Some(analytic) = learner.and_then(|learner| learner.get("analytic")) {
+        analytic_text(analytic, &mut page);
     }
 
     page.title("encoder");
@@ -118,6 +124,38 @@ fn snapshot_text(folder: &Path, manifest: &Manifest, blobs: &[BlobReport]) -> St
         }
     }
     page.text
+}
+
+/// Heads solved in closed form, what they look at, and what they count in the mixture.
+fn analytic_text(analytic: &Value, page: &mut Page) {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    page.title("analytic heads");
+    for tap in list(&analytic["taps"]) {
+        let own = if tap["linear"] == true { "its own and " } else { "" };
+        let state = if tap["ready"] == true { "" } else { ", not there yet" };
+        let said = format!("{} numbers; {own}{} random features{state}", shown(&tap["width"]), shown(&tap["random"]));
+        page.fact(&format!("tap {}", shown(&tap["tap"])), &said);
+    }
+    let mixture = &analytic["mixture"];
+    let (experts, weights) = (list(&mixture["experts"]), list(&mixture["weights"]));
+    let heads = list(&analytic["heads"]);
+    // Heads stand after the network, where that is an expert.
+    let first = usize::from(!analytic["network_temperature"].is_null());
+    for (place, (expert, weight)) in experts.iter().zip(&weights).enumerate() {
+        let head = place.checked_sub(first).and_then(|place| heads.get(place));
+        let more = head.map_or_else(String::new, |head| {
+            format!(", forgetting factor {}, temperature {}", shown(&head["forget"]), figure(&head["temperature"]))
+        });
+        page.fact(&format!("expert {}", shown(expert)), &format!("weight {}{more}", figure(weight)));
+    }
+    for group in list(&mixture["groups"]) {
+        let state = if group["active"] == true { " (being learnt)" } else { "" };
+        page.fact("classes learnt together", &format!("{}{state}", shown(&group["classes"])));
+    }
+}
+
+fn figure(value: &Value) -> String {
+    value.as_f64().map_or_else(|| shown(value), |value| format!("{value:.4}"))
 }
 
 fn output_folder(folder: &Path) -> Result<Shown> {

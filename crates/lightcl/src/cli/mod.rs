@@ -6,13 +6,14 @@ mod check;
 mod completions;
 mod inspect;
 mod man;
+mod merge;
 mod run;
 mod score;
 mod tensors;
 
 pub use args::{
-    BenchArgs, CheckArgs, Cli, Command, CompletionsArgs, InputType, InspectArgs, ManArgs, RollBack, RunArgs, ScoreArgs,
-    ScoreFormat, Suite,
+    BenchArgs, CheckArgs, Cli, Command, CompletionsArgs, InputType, InspectArgs, ManArgs, MergeArgs, RollBack, RunArgs,
+    ScoreArgs, ScoreFormat, Suite,
 };
 
 use lightcl_core::{Error, ErrorKind, Result};
@@ -27,6 +28,7 @@ pub fn dispatch(cli: &Cli) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),
+        Command::Merge(args) => merge::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

@@ -36,4 +36,5 @@ pub use explain::{Explained, toml_inline};
 pub use names::nearest;
 pub use overrides::{ENVIRONMENT_PREFIX, Overrides};
 pub use pipeline::Pipeline;
+pub(crate) use pipeline::sha256_of;
 pub use settings::{Settings, pipeline_schema};

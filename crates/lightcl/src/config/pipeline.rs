@@ -131,9 +131,7 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::effective`].
     pub fn config_sha256(&self) -> Result<String> {
-        let mut text = String::new();
-        write_sorted(&self.learning_part()?, &mut text);
-        Ok(state::sha256_hex(text.as_bytes()))
+        Ok(sha256_of(&self.learning_part()?))
     }
 
     /// Shows an error about what a setting names (`source.path`, a column) where that setting stands. Errors that are not
@@ -204,6 +202,13 @@ impl Pipeline {
         let path: Vec<&str> = path.split('.').collect();
         self.said.find(&path).map_or(&Origin::Default, |node| &node.origin)
     }
+}
+
+/// SHA-256 of a [`Pipeline::learning_part`].
+pub(crate) fn sha256_of(learning_part: &Value) -> String {
+    let mut text = String::new();
+    write_sorted(learning_part, &mut text);
+    state::sha256_hex(text.as_bytes())
 }
 
 /// JSON with sorted keys, whatever order the library keeps them in.
