@@ -8,6 +8,7 @@ mod block;
 mod bridge;
 mod calibration;
 mod config;
+mod experts;
 mod features;
 mod groups;
 mod head;
