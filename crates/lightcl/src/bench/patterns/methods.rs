@@ -60,6 +60,7 @@ fn mlp() -> LearnerConfig {
         backbone: Backbone::Mlp { hidden: vec![256; 4], frozen: 2 },
         active_classes: ActiveClasses::Task,
         learning_rate: 0.1,
+        passes: 5,
         ..LearnerConfig::default()
     }
 }
