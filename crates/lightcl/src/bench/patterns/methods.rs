@@ -66,7 +66,7 @@ fn mlp() -> LearnerConfig {
 }
 
 fn resnet() -> LearnerConfig {
-    LearnerConfig { backbone: Backbone::Resnet18 { width: 20 }, learning_rate: 0.05, ..mlp() }
+    LearnerConfig { backbone: Backbone::Resnet18 { width: 20 }, learning_rate: 0.05, passes: 1, ..mlp() }
 }
 
 fn network(learner: LearnerConfig) -> Method {
