@@ -137,6 +137,21 @@ impl LightClLearner {
         Ok(logits)
     }
 
+    /// What each expert of a mixture says by itself of the rows that come next, by name: the network (where it is one), the
+    /// analytic heads, and those that know the label before. Scores are without classes where an expert has nothing to say
+    /// yet; the list is empty with [`HeadKind::Network`].
+    ///
+    /// # Errors
+    /// When the samples have another shape than the learner.
+    pub fn expert_scores(&self, samples: &Samples) -> Result<Vec<(String, Logits)>> {
+        self.model.check(samples)?;
+        let Some(bank) = &self.analytic else { return Ok(Vec::new()) };
+        let (taps, network) = self.opinions(bank, &samples.features, samples.len())?;
+        let previous = vec![bank.previous_label(); samples.len()];
+        let rows = Rows { taps: &taps, count: samples.len(), previous: &previous, network: network.as_ref() };
+        bank.expert_scores(&rows, self.model.classes.max(bank.classes()))
+    }
+
     /// `Learner::score_next`.
     pub(crate) fn score_next_mixed(&mut self, samples: &Samples) -> Result<Logits> {
         let Some(mut bank) = self.analytic.take() else { return self.model.score(&samples.features, samples.len()) };

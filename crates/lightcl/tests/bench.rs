@@ -72,9 +72,59 @@ fn wrong_names_are_refused_with_those_that_there_are() {
         (["--seeds", "0"], "1..=1000"),
         (["--detectors", "auto,auto"], "twice"),
         (["--data", "no-such-folder"], "--data is no folder"),
+        (["--methods", "network"], "does not take the option"),
     ] {
         let output = bench(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains(hint), "{arguments:?}");
     }
+    for (arguments, hint) in [
+        (["patterns", "--streams", "mnist_spilt"], "did you mean mnist_split?"),
+        (["patterns", "--methods", "mixtur"], "did you mean mixture?"),
+        (["patterns", "--analytic", "7"], "JSON object"),
+        (["patterns", "--river", "python3"], "does not take the option"),
+        (["streams", "--streams", "elec"], "did you mean elec2?"),
+        (["streams", "--detectors", "auto"], "does not take the option"),
+    ] {
+        let output = bench(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(hint), "{arguments:?}");
+    }
+}
+
+#[test]
+fn heads_are_compared_on_tasks_of_the_examples() {
+    let output = bench(&["patterns", "--quick", "--json", "--analytic", "{\"width\": 200}"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(picked(&report, &["suite", "seeds", "quick"]), json!(["patterns", 1, true]));
+    let fashion = named(&report["streams"], "stream", "fashion_split");
+    assert_eq!(picked(fashion, &["tasks", "rows", "test_rows"]), json!([5, 1000, 500]));
+    let figure = |method: &str, key: &str| named(&fashion["methods"], "method", method)[key]["mean"].as_f64().unwrap();
+    // The network forgets which task is which; sums do not.
+    assert!(figure("network", "class_il") < 0.5 && figure("analytic_1000", "class_il") > 0.6, "{fashion}");
+    assert!(figure("analytic_1000", "task_il") > 0.9 && figure("mixture", "class_il") > 0.6, "{fashion}");
+    assert_eq!(named(&fashion["methods"], "method", "network")["statistics_bytes"], 0);
+    assert!(named(&fashion["methods"], "method", "mixture")["statistics_bytes"].as_u64().unwrap() > 100_000);
+    let left_out = named(&report["skipped"], "stream", "mnist_split");
+    assert!(left_out["reason"].as_str().unwrap().contains("--data DIR"));
+}
+
+#[test]
+fn heads_are_compared_on_tables_of_the_examples() {
+    let output = bench(&["streams", "--quick", "--streams", "weather,rialto"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("weather: 1000 rows") && text.contains("rialto: left out"), "{text}");
+    assert!(["network", "analytic", "mixture+label", "no change", "majority"].iter().all(|row| text.contains(row)));
+    let json = bench(&["streams", "--quick", "--json", "--streams", "elec2", "--methods", "mixture+label"]);
+    let report: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let elec2 = named(&report["streams"], "stream", "elec2");
+    let mixture = named(&elec2["methods"], "method", "mixture+label");
+    let accuracy = |value: &Value| value.as_f64().unwrap();
+    let experts = &mixture["experts"];
+    assert_eq!(experts.as_object().unwrap().len(), 7, "{experts}");
+    // No change is an expert: by itself it is as good as the baseline, but for the first rows.
+    assert!((accuracy(&experts["no_change"]) - accuracy(&elec2["no_change_accuracy"])).abs() < 0.01, "{elec2}");
+    assert!(accuracy(&mixture["accuracy"]["mean"]) > accuracy(&elec2["majority_accuracy"]), "{elec2}");
 }

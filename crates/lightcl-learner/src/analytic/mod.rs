@@ -7,6 +7,7 @@
 mod block;
 mod calibration;
 mod config;
+mod experts;
 mod features;
 mod groups;
 mod head;

@@ -5,7 +5,7 @@ use crate::config::nearest;
 use lightcl_boundary::{AutoConfig, DetectorConfigs, EveryConfig, EveryDetector, build, names};
 use lightcl_core::{BoundaryDetector, Error, Observation, Result, Stateful, Verdict, state};
 
-const KNOWN: &str = "known";
+pub(crate) const KNOWN: &str = "known";
 const ALWAYS: &str = "always";
 
 /// Names that `--detectors` takes, in the order of the tables.

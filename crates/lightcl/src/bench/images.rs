@@ -14,11 +14,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 const SIDE: usize = 28;
-const PIXELS: usize = SIDE * SIDE;
-const TASKS: usize = 5;
-const CLASSES_PER_TASK: i64 = 2;
+pub(super) const PIXELS: usize = SIDE * SIDE;
+pub(super) const TASKS: usize = 5;
+pub(super) const CLASSES_PER_TASK: i64 = 2;
 /// How much further the images of each task are turned.
-const DEGREES_PER_TASK: f64 = 30.0;
+pub(super) const DEGREES_PER_TASK: f64 = 30.0;
 
 /// What makes the tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Entry {
             Ok(path) => path,
             Err(why) => return Ok(Made::Skipped(why)),
         };
-        let (pixels, labels) = load(&path)?;
+        let (pixels, labels) = load(&path, "train")?;
         let rows_per_task = if request.quick { self.images.rows_per_task / 5 } else { self.images.rows_per_task };
         let mut stream = (Vec::new(), Vec::new());
         let mut starts = Vec::new();
@@ -115,8 +115,8 @@ impl Entry {
     }
 }
 
-/// Pixels and labels of the training images.
-fn load(path: &Path) -> Result<(Vec<u8>, Vec<i64>)> {
+/// Pixels and labels of the images of one part; where a file does not name its parts, of all.
+pub(super) fn load(path: &Path, part: &str) -> Result<(Vec<u8>, Vec<i64>)> {
     let rows = read(path)?;
     let wrong = |what: &str| {
         Error::user(format!("the file has no column {what} of the right type")).with("path", path.display())
@@ -128,8 +128,8 @@ fn load(path: &Path) -> Result<(Vec<u8>, Vec<i64>)> {
     let labels = rows.column_by_name("label").and_then(|column| column.as_primitive_opt::<Int64Type>());
     let labels = labels.ok_or_else(|| wrong("label (int64)"))?;
     let split = rows.column_by_name("split").and_then(|column| column.as_string_opt::<i32>());
-    let is_training = |row: &usize| split.is_none_or(|split| split.value(*row) == "train");
-    let chosen: Vec<usize> = (0..rows.num_rows()).filter(is_training).collect();
+    let is_chosen = |row: &usize| split.is_none_or(|split| split.value(*row) == part);
+    let chosen: Vec<usize> = (0..rows.num_rows()).filter(is_chosen).collect();
     let pixels = pixels.values();
     Ok((
         chosen.iter().flat_map(|&row| &pixels[row * PIXELS..(row + 1) * PIXELS]).copied().collect(),
@@ -137,7 +137,7 @@ fn load(path: &Path) -> Result<(Vec<u8>, Vec<i64>)> {
     ))
 }
 
-fn batch(pixels: Vec<u8>, labels: Vec<i64>) -> Result<RecordBatch> {
+pub(super) fn batch(pixels: Vec<u8>, labels: Vec<i64>) -> Result<RecordBatch> {
     let field = Arc::new(Field::new("item", DataType::UInt8, false));
     let failed = |error| Error::internal("images and labels do not make a batch").caused_by(error);
     let images =
@@ -147,7 +147,7 @@ fn batch(pixels: Vec<u8>, labels: Vec<i64>) -> Result<RecordBatch> {
 }
 
 /// Where each pixel of a permuted task comes from; the same for every seed of the run.
-fn order_of_pixels(task: usize) -> Vec<usize> {
+pub(super) fn order_of_pixels(task: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..PIXELS).collect();
     if task > 0 {
         order.shuffle(&mut seeded(task as u64));
@@ -156,7 +156,7 @@ fn order_of_pixels(task: usize) -> Vec<usize> {
 }
 
 /// An image turned about its centre, counter-clockwise; between pixels it is interpolated, outside it is 0.
-fn rotated(image: &[u8], degrees: f64) -> Vec<u8> {
+pub(super) fn rotated(image: &[u8], degrees: f64) -> Vec<u8> {
     if degrees == 0.0 {
         return image.to_vec();
     }

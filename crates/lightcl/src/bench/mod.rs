@@ -3,6 +3,8 @@
 mod detectors;
 mod generated;
 mod images;
+pub(crate) mod patterns;
+pub(crate) mod prequential;
 mod quality;
 mod report;
 mod run;
@@ -10,6 +12,7 @@ mod streams;
 mod table;
 mod tables;
 mod timing;
+mod trial;
 
 pub(crate) use quality::Rule;
 

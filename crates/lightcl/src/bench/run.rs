@@ -118,15 +118,15 @@ fn operator(
     let detector = Box::new(TimedDetector { inner: detector, clock: detector_clock.clone() });
     let clock = learner_clock.clone();
     let make_learner: LearnerFactory = Box::new(move |shape: &[usize]| -> Result<Box<dyn Learner>> {
-        let inner = Box::new(LightClLearner::new(learner_config.clone(), shape, None)?);
-        Ok(Box::new(TimedLearner { inner, clock: clock.clone() }))
+        let inner = LightClLearner::new(learner_config.clone(), shape, None)?;
+        Ok(Box::new(TimedLearner { inner, clock: clock.clone(), tally: None }))
     });
     let encoder = Encoder::new(stream.encoder.clone(), &stream.rows.schema())?;
     Operator::new(config, encoder, detector, make_learner)
 }
 
 /// A batch in slices, from its first row.
-fn slices(batch: &RecordBatch, partition: &str) -> impl Iterator<Item = PositionedBatch> {
+pub(super) fn slices(batch: &RecordBatch, partition: &str) -> impl Iterator<Item = PositionedBatch> {
     let partition: Arc<str> = Arc::from(partition);
     (0..batch.num_rows()).step_by(SLICE_ROWS).map(move |start| PositionedBatch {
         batch: batch.slice(start, SLICE_ROWS.min(batch.num_rows() - start)),
@@ -137,7 +137,7 @@ fn slices(batch: &RecordBatch, partition: &str) -> impl Iterator<Item = Position
 }
 
 /// Accuracies on the held-out rows of each true task among its own classes, and among all.
-fn accuracies(stream: &Stream, operator: &Operator) -> Result<(Vec<f64>, Vec<f64>)> {
+pub(super) fn accuracies(stream: &Stream, operator: &Operator) -> Result<(Vec<f64>, Vec<f64>)> {
     let learner = operator.learner()?;
     let mut by_task = (Vec::new(), Vec::new());
     for held_out in &stream.held_out {

@@ -6,7 +6,7 @@ use super::streams::Truth;
 use std::fmt::Write as _;
 
 /// Cells in columns: the first to the left, the others to the right.
-fn aligned(header: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn aligned(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([header[column].chars().count()]).max().unwrap_or(0)
@@ -25,7 +25,7 @@ fn aligned(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-fn number(value: Option<f64>, decimals: usize) -> String {
+pub(super) fn number(value: Option<f64>, decimals: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
 }
 

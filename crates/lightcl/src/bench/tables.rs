@@ -34,7 +34,7 @@ pub(crate) struct Entry {
 }
 
 /// A column of words, present or not.
-const WORDS: &str = "words";
+pub(super) const WORDS: &str = "words";
 
 const EVERY_300: &[u64] = &[300, 600, 900, 1200];
 
@@ -149,7 +149,7 @@ fn encoder(rows: &RecordBatch) -> EncoderConfig {
 }
 
 /// The words of a text come as bytes 0 and 1, which an encoder takes for shades from 0 to 255.
-fn with_words_as_numbers(rows: &RecordBatch) -> Result<RecordBatch> {
+pub(super) fn with_words_as_numbers(rows: &RecordBatch) -> Result<RecordBatch> {
     let wrong = || Error::user("the column of words is no list of bytes of fixed size").with("column", WORDS);
     let list = rows.column_by_name(WORDS).and_then(|column| column.as_fixed_size_list_opt()).ok_or_else(wrong)?;
     let bytes = list.values().as_primitive_opt::<UInt8Type>().ok_or_else(wrong)?;

@@ -1,11 +1,13 @@
 //! Wrappers that measure the time spent in the detector and in the learner.
 
 use lightcl_core::{
-    BoundaryDetector, Embedding, ExpertReport, LayerReport, LearnReport, Learner, LearnerSnapshot, Logits, Needs,
-    Observation, PartBytes, Result, Samples, Stateful, TaskChange, Verdict,
+    BoundaryDetector, ClassId, Embedding, ExpertReport, LayerReport, LearnReport, Learner, LearnerSnapshot, Logits,
+    Needs, Observation, PartBytes, Result, Samples, Stateful, TaskChange, Verdict,
 };
-use std::sync::Arc;
+use lightcl_learner::LightClLearner;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time added up by all holders.
@@ -62,8 +64,33 @@ impl Stateful for TimedDetector {
 
 /// A learner whose every call is timed, in its forks too.
 pub(crate) struct TimedLearner {
-    pub inner: Box<dyn Learner>,
+    pub inner: LightClLearner,
     pub clock: Clock,
+    /// Counts how often each expert of a mixture is right by itself, outside the time taken.
+    pub tally: Option<Tally>,
+}
+
+/// Rows that experts scored, and how many of them each had right.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally(Arc<Mutex<(u64, BTreeMap<String, u64>)>>);
+
+impl Tally {
+    fn take(&self, learner: &LightClLearner, samples: &Samples) -> Result<()> {
+        let scores = learner.expert_scores(samples)?;
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.0 += samples.len() as u64;
+        for (expert, logits) in scores {
+            let is_right = |row: &usize| logits.classes > 0 && logits.best(*row, None) == Some(samples.labels[*row]);
+            *counts.1.entry(expert).or_default() += (0..samples.len()).filter(is_right).count() as u64;
+        }
+        Ok(())
+    }
+
+    /// Prequential accuracy of each expert by itself.
+    pub fn accuracies(&self) -> BTreeMap<String, f64> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.1.iter().map(|(expert, &hits)| (expert.clone(), hits as f64 / counts.0.max(1) as f64)).collect()
+    }
 }
 
 impl Learner for TimedLearner {
@@ -72,6 +99,9 @@ impl Learner for TimedLearner {
     }
 
     fn score_next(&mut self, samples: &Samples) -> Result<Logits> {
+        if let Some(tally) = &self.tally {
+            tally.take(&self.inner, samples)?;
+        }
         self.clock.time(|| self.inner.score_next(samples))
     }
 
@@ -95,13 +125,17 @@ impl Learner for TimedLearner {
         self.clock.time(|| self.inner.begin_task(first))
     }
 
+    fn resume_task(&mut self, first: &Samples, classes: &[ClassId]) -> Result<()> {
+        self.clock.time(|| self.inner.resume_task(first, classes))
+    }
+
     fn snapshot(&self) -> Result<LearnerSnapshot> {
         self.clock.time(|| self.inner.snapshot())
     }
 
     fn fork(&self) -> Box<dyn Learner> {
-        let inner = self.clock.time(|| self.inner.fork());
-        Box::new(TimedLearner { inner, clock: self.clock.clone() })
+        let inner = self.clock.time(|| self.inner.clone());
+        Box::new(TimedLearner { inner, clock: self.clock.clone(), tally: self.tally.clone() })
     }
 
     fn is_prefix_frozen(&self) -> bool {

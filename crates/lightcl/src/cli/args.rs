@@ -163,15 +163,24 @@ pub struct BenchArgs {
     /// Print one JSON object instead of tables.
     #[arg(long)]
     pub json: bool,
-    /// Runs of each detector on each stream, with seeds 0, 1, ..; 3, or 1 with --quick, when it is left out.
+    /// Runs of each detector or head on each stream, with seeds 0, 1, ..; 3, or 1 with --quick, when it is left out.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: Option<u64>,
     /// Streams, all when it is left out.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub streams: Vec<String>,
-    /// Detectors, all when it is left out.
+    /// Detectors, all when it is left out (boundaries).
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub detectors: Vec<String>,
+    /// Heads, all when it is left out (patterns, streams).
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub methods: Vec<String>,
+    /// Settings of [learner.analytic] to try instead of the suite's own, as in {"width": 1000} (patterns, streams).
+    #[arg(long, value_name = "JSON")]
+    pub analytic: Option<String>,
+    /// A Python that has river: its adaptive random forest runs beside ours on the same rows (streams).
+    #[arg(long, value_name = "PYTHON")]
+    pub river: Option<PathBuf>,
     /// A folder of data sets beside the examples of the repository.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -194,6 +203,10 @@ pub struct BenchArgs {
 pub enum Suite {
     /// Boundary detectors: what they find, miss and make up, how late, and what accuracy comes of it.
     Boundaries,
+    /// Heads on streams of tasks: class- and task-incremental accuracy at the end of one pass.
+    Patterns,
+    /// Heads on tables: prequential accuracy and speed, beside river's adaptive random forest.
+    Streams,
 }
 
 /// Whether `bench` runs with roll-back.
