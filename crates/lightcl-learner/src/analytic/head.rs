@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Weights are solved for again when a class has grown by this share: the work of a stream that forgets nothing then grows
 /// with the logarithm of its length.
-const GROWTH: f64 = 0.05;
+const GROWTH: f64 = 0.1;
 /// Scores of ridge regression are estimates of probabilities: at first they count this much in a softmax.
 const RIDGE_TEMPERATURE: f64 = 4.0;
 /// Losses count the less the older they are, even where sums never forget: what suits a thousand rows is not what suited
