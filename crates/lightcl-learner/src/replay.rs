@@ -111,8 +111,7 @@ impl Replay {
             for _ in 0..each {
                 noise.iter_mut().for_each(|noise| *noise = normal(generator));
                 let mut row: Vec<f64> = sum.iter().map(|sum| sum / weight).collect();
-                for column in 0..width {
-                    let share = noise[column];
+                for (column, &share) in noise.iter().enumerate() {
                     let cells = factor.col(column);
                     (column..width).for_each(|i| row[i] += share * cells[i]);
                 }
