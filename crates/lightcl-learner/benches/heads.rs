@@ -3,12 +3,12 @@
 //! ```text
 //! cargo bench --profile dev -p lightcl-learner --bench heads [-- --smoke] [-- --case NAME]
 //! ```
-//! Windows are learnt in turns, after a warm-up. Weights are solved for once a class has grown by a twentieth: at first after
+//! Windows are learnt in turns, after a warm-up. Weights are solved for once a class has grown by a tenth: at first after
 //! every window, later ever more rarely. So two figures are given: the lower quartile, of windows without solving, and the mean
 //! over all. `--smoke` takes few windows.
 
 use lightcl_core::{Learner, Result, Samples};
-use lightcl_learner::{AnalyticConfig, Backbone, HeadKind, LearnerConfig, LightClLearner, Prefix, Tap};
+use lightcl_learner::{AnalyticConfig, Backbone, HeadKind, LearnerConfig, LightClLearner, Precision, Prefix, Tap};
 use std::time::Instant;
 
 struct Case {
@@ -23,6 +23,8 @@ struct Case {
     /// Windows timed.
     windows: usize,
     head: HeadKind,
+    /// Whether the prefix is frozen, as from the second task on, or trains with the rest.
+    frozen: bool,
     analytic: AnalyticConfig,
 }
 
@@ -36,8 +38,10 @@ fn cases() -> Vec<Case> {
         warm,
         windows,
         head: HeadKind::Mixture,
+        frozen: true,
         analytic: AnalyticConfig { width: Some(500), forget: vec![1.0], ..AnalyticConfig::default() },
     };
+    let short = |name| mlp(name, 32, 320, 1600);
     let resnet = |name, width, head, random, warm, windows| Case {
         name,
         backbone: Backbone::Resnet18 { width },
@@ -47,11 +51,23 @@ fn cases() -> Vec<Case> {
         warm,
         windows,
         head,
+        frozen: true,
         analytic: AnalyticConfig { tap: vec![Tap::Stages], width: Some(random), ..AnalyticConfig::default() },
     };
     vec![
         mlp("mlp 33-128x4-6, window 256, mixture width 500", 256, 40, 200),
-        mlp("mlp 33-128x4-6, window 32, mixture width 500", 32, 320, 1600),
+        short("mlp 33-128x4-6, window 32, mixture width 500"),
+        Case { frozen: false, ..short("mlp 33-128x4-6 whole, window 32, mixture width 500") },
+        Case {
+            frozen: false,
+            analytic: AnalyticConfig {
+                width: Some(500),
+                precision: Precision::Single,
+                ridge: vec![10.0],
+                ..AnalyticConfig::default()
+            },
+            ..short("mlp 33-128x4-6 whole, window 32, mixture width 500 single, one ridge")
+        },
         resnet("resnet18 nf=20, stages, mixture width 500", 20, HeadKind::Mixture, 500, 30, 16),
         resnet("resnet18 nf=20, stages, mixture width 0", 20, HeadKind::Mixture, 0, 30, 16),
         resnet("resnet18 nf=64, stages, analytic width 500", 64, HeadKind::Analytic, 500, 24, 8),
@@ -98,8 +114,7 @@ impl Times {
 fn learner(case: &Case, head: HeadKind) -> Result<LightClLearner> {
     let config = LearnerConfig {
         backbone: case.backbone.clone(),
-        // The second task's step: a frozen prefix, and for the network a memory of feature patterns.
-        prefix: Prefix::Pretrained,
+        prefix: if case.frozen { Prefix::Pretrained } else { Prefix::FromScratch },
         head,
         analytic: case.analytic.clone(),
         ..LearnerConfig::default()
@@ -108,8 +123,11 @@ fn learner(case: &Case, head: HeadKind) -> Result<LightClLearner> {
     let window = samples(case, 2);
     learner.begin_task(&window)?;
     learner.learn(&window)?;
-    learner.end_task(&window)?;
-    learner.begin_task(&window)?;
+    if case.frozen {
+        // The second task's step: for the network a memory of feature patterns, too.
+        learner.end_task(&window)?;
+        learner.begin_task(&window)?;
+    }
     Ok(learner)
 }
 

@@ -68,18 +68,23 @@ impl Triangle {
     }
 
     /// `self[row][..=row] = decay * self[row][..=row] + added`.
-    fn add_to_row(&mut self, row: usize, decay: f64, added: impl Iterator<Item = f64>) {
+    fn add_to_row<T: Copy + Into<f64>>(&mut self, row: usize, decay: f64, added: &[T]) {
         let range = start(row)..start(row + 1);
-        match self {
-            Triangle::Double(numbers) => {
-                numbers[range].iter_mut().zip(added).for_each(|(number, added)| *number = *number * decay + added);
-            }
-            Triangle::Single(numbers) => {
-                numbers[range].iter_mut().zip(added).for_each(|(number, added)| {
-                    *number = (f64::from(*number) * decay + added) as f32;
-                });
-            }
-        }
+        // Compiled for the widest instructions there are: a pass over the whole triangle.
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || match self {
+                Triangle::Double(numbers) => {
+                    numbers[range].iter_mut().zip(added).for_each(|(n, &added)| *n = *n * decay + added.into());
+                }
+                Triangle::Single(numbers) => {
+                    numbers[range]
+                        .iter_mut()
+                        .zip(added)
+                        .for_each(|(n, &added)| *n = (f64::from(*n) * decay + added.into()) as f32);
+                }
+            },
+        );
     }
 
     /// `self += other`.
@@ -276,7 +281,10 @@ impl Statistics {
             matmul(&mut panel, Accum::Replace, left, scaled.subcols(from, to - from), one::<T>(), Par::Seq);
             for row in from..to {
                 let cells = panel.as_ref().col(row - from);
-                self.gram.add_to_row(row, decay, cells.iter().map(|&cell| cell.into()));
+                match cells.try_as_col_major() {
+                    Some(cells) => self.gram.add_to_row(row, decay, cells.as_slice()),
+                    None => self.gram.add_to_row(row, decay, &cells.iter().copied().collect::<Vec<_>>()),
+                }
             }
             from = to;
         }
