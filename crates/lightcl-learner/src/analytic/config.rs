@@ -131,7 +131,7 @@ pub struct AnalyticConfig {
     pub share: f64,
     /// Power of a row's likelihood in the mixture's weights.
     pub evidence: f64,
-    /// The most bytes that statistics and weights may hold at the first class; none sets no bound.
+    /// The most bytes that statistics and weights may hold with ten classes; each one beyond adds its sums. None sets no bound.
     pub max_bytes: Option<u64>,
 }
 
@@ -162,6 +162,8 @@ impl Default for AnalyticConfig {
 const MAX_FEATURES: usize = 16_384;
 /// Random features where `max_bytes` alone decides.
 const MOST_BY_ITSELF: usize = 2_000;
+/// Classes that `max_bytes` has room for; each one beyond adds its sums and weights.
+const CLASSES: u64 = 10;
 /// Forgetting factor and ridge of the head that knows the label before.
 pub(crate) const LAG: (f64, f64) = (0.98, 3.0);
 
@@ -262,15 +264,15 @@ impl AnalyticConfig {
         }
     }
 
-    /// Bytes of all heads' statistics and weights with so many features and one class.
+    /// Bytes of all heads' statistics and weights with so many features and a few classes.
     fn bytes(&self, features: usize) -> u64 {
         let m = features as u64;
         let triangle = m * (m + 1) / 2;
-        let sums = if self.precision == Precision::Double { 8 } else { 4 } * triangle + 8 * m;
+        let sums = if self.precision == Precision::Double { 8 } else { 4 } * triangle + 8 * m * CLASSES;
         let factors = self.forgetting();
         let heads = factors.iter().enumerate().map(|(head, &forget)| {
-            let solved = if self.is_exact() { 8 * triangle + 8 * m } else { 0 };
-            sums + solved + 4 * m * (self.ridges(head, forget).len() * self.readings().len()) as u64
+            let solved = if self.is_exact() { 8 * triangle + 8 * m * CLASSES } else { 0 };
+            sums + solved + 4 * m * CLASSES * (self.ridges(head, forget).len() * self.readings().len()) as u64
         });
         heads.sum()
     }
@@ -319,7 +321,7 @@ mod tests {
         let given = AnalyticConfig { width: Some(600), ..auto };
         let error = given.random_features(10).unwrap_err();
         assert!(
-            error.context().iter().any(|(key, value)| *key == "needed_bytes" && value.contains("1466440")),
+            error.context().iter().any(|(key, value)| *key == "needed_bytes" && value.contains("1639528")),
             "{error}"
         );
     }

@@ -7,6 +7,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use lightcl_core::{ClassId, Error, Result};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A label before counts as an input of this size.
 const LABEL_SIZE: f32 = 2.0;
@@ -59,6 +60,8 @@ pub(crate) struct FeatureMap {
     pub(crate) features: usize,
     /// Random features of the input and the label before, for the head that knows it.
     pub(crate) lag: Option<Projection>,
+    /// What each label before adds to them, drawn when it is first met.
+    label_rows: Vec<Arc<Vec<f32>>>,
 }
 
 /// What of a feature map is learnt.
@@ -87,7 +90,7 @@ impl FeatureMap {
             TapMap { tap, width: tap_width, standardizer, projection, linear, first }
         };
         let taps = taps.into_iter().enumerate().map(&mut map).collect();
-        Ok(FeatureMap { taps, features, lag })
+        Ok(FeatureMap { taps, features, lag, label_rows: Vec::new() })
     }
 
     /// Shows standardisers rows that are about to be learnt.
@@ -141,11 +144,24 @@ impl FeatureMap {
             features.as_mut().subcols_mut(1, map.width).copy_from(scaled);
             let random = features.as_mut().subcols_mut(1 + map.width, projection.outputs);
             expand(scaled, projection, random, |row, column| match previous.get(row) {
-                Some(&Some(label)) => label_weight(projection, label, column),
+                Some(&Some(label)) => match self.label_rows.get(label as usize) {
+                    Some(drawn) => drawn[column],
+                    None => label_weight(projection, label, column),
+                },
                 _ => 0.0,
             });
         }
         Ok(Some(features))
+    }
+
+    /// Draws what a label before adds, for the rows that follow it.
+    pub(crate) fn meet_label(&mut self, label: Option<ClassId>) {
+        let (Some(projection), Some(label)) = (&self.lag, label) else { return };
+        while self.label_rows.len() <= label as usize {
+            let class = self.label_rows.len() as ClassId;
+            let drawn = (0..projection.outputs).map(|column| label_weight(projection, class, column)).collect();
+            self.label_rows.push(Arc::new(drawn));
+        }
     }
 
     /// Features of the head that knows the label before.

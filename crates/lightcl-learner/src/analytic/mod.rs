@@ -150,6 +150,7 @@ impl Bank {
         weights: &[f32],
         classes: usize,
     ) -> Result<Logits> {
+        self.map.meet_label(self.last_scored);
         let features = self.features(rows)?;
         let (opinions, firsts) = self.opinions(rows, &features, classes);
         let logits = Logits { classes, values: self.mixture.mix(&opinions, rows.count, &self.fresh) };

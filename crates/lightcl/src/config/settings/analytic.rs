@@ -47,7 +47,7 @@ pub struct Analytic {
     /// Power of a sample's likelihood in the mixture's weights.
     #[schemars(range(max = 2), extend("exclusiveMinimum" = 0))]
     pub evidence: f64,
-    /// Most bytes that the statistics may hold before classes are met; what does not fit is refused. Default: no bound.
+    /// Most bytes that statistics and weights may hold with ten classes; what does not fit is refused. Default: no bound.
     pub max_bytes: Option<u64>,
 }
 
