@@ -383,7 +383,7 @@ fn scale(scores: &mut Mat<f32>, factor: f64) {
 
 fn widen(rows: MatRef<'_, f32>) -> Mat<f64> {
     let mut wide = Mat::zeros(rows.nrows(), rows.ncols());
-    for (mut wide, narrow) in wide.col_iter_mut().zip(rows.col_iter()) {
+    for (wide, narrow) in wide.col_iter_mut().zip(rows.col_iter()) {
         wide.iter_mut().zip(narrow.iter()).for_each(|(wide, &narrow)| *wide = f64::from(narrow));
     }
     wide
