@@ -36,6 +36,9 @@ pub(crate) struct Opinions {
     pub(crate) keeps: Vec<bool>,
     /// The expert that decides between groups.
     pub(crate) arbiter: usize,
+    /// Rows that belong to another task than the current one, where that is known: the arbiter alone has a say, since evidence
+    /// of the others is from the current task. Empty where it is not.
+    pub(crate) elsewhere: Vec<bool>,
     pub(crate) classes: usize,
 }
 
@@ -112,8 +115,9 @@ impl Mixture {
         let weights = if is_active { Some(&self.weights) } else { self.closed.get(&group) };
         let mut mixed = vec![0.0; members.len()];
         let mut total = 0.0;
+        let is_elsewhere = opinions.elsewhere.get(row).copied().unwrap_or(false);
         for expert in 0..opinions.scores.len() {
-            if !(is_active || opinions.keeps[expert]) {
+            if !(is_active || opinions.keeps[expert]) || is_elsewhere && expert != opinions.arbiter {
                 continue;
             }
             let Some(shares) = opinions.within(expert, row, members) else { continue };
@@ -132,6 +136,9 @@ impl Mixture {
         let Some(group) = self.groups.active().filter(|&group| self.groups.of(label as usize) == Some(group)) else {
             return;
         };
+        if opinions.elsewhere.get(row).copied().unwrap_or(false) {
+            return;
+        }
         let members = self.groups.members(group);
         if let Some(place) = members.iter().position(|&class| class == label as usize) {
             self.judge(opinions, row, &members, place, evidence, share);
@@ -188,6 +195,7 @@ mod tests {
             scores: vec![scores(3.0_f32.ln()), scores(-(3.0_f32.ln()))],
             keeps: vec![true, false],
             arbiter: 0,
+            elsewhere: Vec::new(),
             classes: 2,
         }
     }
@@ -223,6 +231,7 @@ mod tests {
             scores: vec![scores([4.0, 3.0, 1.0, 1.0]), scores([0.0, 9.0, 20.0, 0.0])],
             keeps: vec![true, false],
             arbiter: 0,
+            elsewhere: Vec::new(),
             classes: 4,
         };
         take(&mut mixture, &wide, 3);

@@ -197,7 +197,7 @@ impl Bank {
     fn opinions(&self, rows: &Rows<'_>, features: &Features, classes: usize) -> (Opinions, Vec<Option<Scored>>) {
         let mut firsts = Vec::with_capacity(self.heads.len());
         let (keeps, arbiter) = self.roles();
-        let mut opinions = Opinions { scores: Vec::new(), keeps, arbiter, classes };
+        let mut opinions = Opinions { scores: Vec::new(), keeps, arbiter, elsewhere: Vec::new(), classes };
         if let Some(calibration) = &self.network {
             let temperature = calibration.temperature() as f32;
             opinions.scores.push(rows.network.filter(|logits| logits.classes > 0).map(|logits| {
@@ -209,7 +209,13 @@ impl Bank {
             let is_slowest = place == slowest;
             let Examined { scores, first } = head.examine(features.of(head));
             let apart = if is_slowest { self.regimes.score(head, features.of(head)) } else { None };
-            opinions.scores.push(apart.or(scores));
+            opinions.scores.push(match apart {
+                Some((apart, elsewhere)) => {
+                    opinions.elsewhere = elsewhere;
+                    Some(apart)
+                }
+                None => scores,
+            });
             firsts.push(first);
         }
         if let Some(expert) = &self.no_change {

@@ -89,7 +89,8 @@ impl Regimes {
 
     /// Scores of rows by the head of the task whose rows each looks most like: the one under which its features are likeliest,
     /// were they independent and normal. None where no other head is kept.
-    pub(crate) fn score(&self, head: &Head, rows: MatRef<'_, f32>) -> Option<Mat<f32>> {
+    /// Beside the scores: whether a row looks more like those of another task than of the current one.
+    pub(crate) fn score(&self, head: &Head, rows: MatRef<'_, f32>) -> Option<(Mat<f32>, Vec<bool>)> {
         if self.heads.is_empty() {
             return None;
         }
@@ -98,17 +99,19 @@ impl Regimes {
         let scores: Vec<Option<Mat<f32>>> = heads.iter().map(|head| head.score(rows)).collect();
         let classes = scores.iter().flatten().map(Mat::ncols).max()?;
         let mut chosen = Mat::from_fn(rows.nrows(), classes, |_, _| BENEATH);
+        let mut elsewhere = Vec::with_capacity(rows.nrows());
         for row in 0..rows.nrows() {
             let likelihood = |place: usize| match &scores[place] {
                 Some(_) => likelihood(&models[place], rows, row),
                 None => f64::NEG_INFINITY,
             };
             let best = (0..heads.len()).max_by(|&a, &b| likelihood(a).total_cmp(&likelihood(b))).unwrap_or(0);
+            elsewhere.push(best > 0);
             if let Some(scores) = &scores[best] {
                 (0..scores.ncols()).for_each(|class| chosen[(row, class)] = scores[(row, class)]);
             }
         }
-        Some(chosen)
+        Some((chosen, elsewhere))
     }
 
     /// Heads of other tasks.
