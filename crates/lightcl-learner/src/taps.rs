@@ -1,10 +1,10 @@
 //! What the analytic heads see of a row, and the scores mixed from theirs and the network's.
 
-use crate::LearnerConfig;
 use crate::analytic::{Bank, HeadKind, Rows, Tap, TapRows, Targets};
 use crate::learner::LightClLearner;
 use crate::model::CHUNK_ROWS;
 use crate::network::{Network, Norms, values};
+use crate::{LearnerConfig, Method};
 use burn::tensor::Tensor;
 use lightcl_core::{ClassId, Embedding, Error, Logits, Result, Samples};
 
@@ -14,7 +14,8 @@ pub(crate) fn bank(config: &LearnerConfig, network: &Network) -> Result<Option<B
         return Ok(None);
     }
     let widths = tap_order(&config.analytic.tap).into_iter().map(|tap| (tap, tap_width(config, network, tap)));
-    Bank::new(&config.analytic, config.head, config.seed, widths.collect()).map(Some)
+    let network_keeps = config.method == Method::Lightcl;
+    Bank::new(&config.analytic, config.head, network_keeps, config.seed, widths.collect()).map(Some)
 }
 
 /// The taps with the input first.

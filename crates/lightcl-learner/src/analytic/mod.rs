@@ -47,6 +47,8 @@ pub(crate) struct Bank {
     mixture: Mixture,
     /// Whether the network is an expert, and the scale of its scores.
     network: Option<Calibration>,
+    /// Whether it keeps what it knew, as LightCL does and plain gradient descent does not.
+    network_keeps: bool,
     no_change: Option<NoChange>,
     /// The label of the row that was scored last, and of the one learnt last.
     last_scored: Option<ClassId>,
@@ -89,8 +91,14 @@ impl Features {
 
 impl Bank {
     /// Heads that have seen nothing. `taps` are the configured ones with their widths, `kind` says whether the network is an
-    /// expert.
-    pub(crate) fn new(config: &AnalyticConfig, kind: HeadKind, seed: u64, taps: Vec<(Tap, usize)>) -> Result<Bank> {
+    /// expert, and `network_keeps` whether it keeps what it knew.
+    pub(crate) fn new(
+        config: &AnalyticConfig,
+        kind: HeadKind,
+        network_keeps: bool,
+        seed: u64,
+        taps: Vec<(Tap, usize)>,
+    ) -> Result<Bank> {
         let map = FeatureMap::new(config, seed, taps)?;
         let factors = config.forgetting();
         let plain = factors
@@ -109,6 +117,7 @@ impl Bank {
             regimes: Regimes::default(),
             mixture: Mixture::new(experts),
             network,
+            network_keeps,
             no_change: config.no_change.then(NoChange::new),
             last_scored: None,
             last_learnt: None,
@@ -186,7 +195,7 @@ impl Bank {
     /// that forgets least.
     fn roles(&self) -> (Vec<bool>, usize) {
         let slowest = self.slowest();
-        let mut keeps = vec![true; usize::from(self.network.is_some())];
+        let mut keeps = vec![self.network_keeps; usize::from(self.network.is_some())];
         let arbiter = keeps.len() + slowest;
         keeps.extend(self.heads.iter().map(|head| head.forget == self.heads[slowest].forget && !head.lags));
         keeps.extend(self.no_change.is_some().then_some(false));
