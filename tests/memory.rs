@@ -52,10 +52,17 @@ fn peak_memory_over_two_million_rows_is_within_five_percent_of_that_over_two_hun
             rows / 5
         );
         std::fs::write(&pipeline, text).unwrap();
-        let summary = run(&pipeline, &folder.path().join(format!("out-{rows}")), &[]);
-        assert_eq!(summary["samples"], rows);
-        peaks.push(number(&summary, "peak_memory_bytes"));
-        println!("{rows} rows: peak {} bytes, {} rows/s", peaks[peaks.len() - 1], summary["samples_per_second"]);
+        // How full the channels between threads get differs from run to run, by a megabyte or so: the least of three counts. What
+        // grows with the rows grows in every run.
+        let mut least = f64::INFINITY;
+        for again in 0..3 {
+            let summary = run(&pipeline, &folder.path().join(format!("out-{rows}-{again}")), &[]);
+            assert_eq!(summary["samples"], rows);
+            let peak = number(&summary, "peak_memory_bytes");
+            println!("{rows} rows: peak {peak} bytes, {} rows/s", summary["samples_per_second"]);
+            least = least.min(peak);
+        }
+        peaks.push(least);
     }
     assert!(peaks[1] <= peaks[0] * 1.05, "{peaks:?}");
 }
