@@ -1,9 +1,8 @@
 //! The detectors that are compared: those of the registry and the baselines around them.
 
 use super::streams::Truth;
-use crate::config::nearest;
 use lightcl_boundary::{AutoConfig, DetectorConfigs, EveryConfig, EveryDetector, build, names};
-use lightcl_core::{BoundaryDetector, Error, Observation, Result, Stateful, Verdict, state};
+use lightcl_core::{BoundaryDetector, Observation, Result, Stateful, Verdict, state};
 
 pub(crate) const KNOWN: &str = "known";
 const ALWAYS: &str = "always";
@@ -13,18 +12,20 @@ pub(crate) fn all() -> Vec<String> {
     names().map(|(name, _)| name).chain([ALWAYS, KNOWN]).map(str::to_owned).collect()
 }
 
-/// Refuses a name that is not one; several of the registry may be joined by `+`.
-pub(crate) fn check(choice: &str) -> Result<()> {
+/// The choices given, or all when none is: names of detectors, several joined by `+`, and the baselines.
+///
+/// # Errors
+/// When one is none of these, or stands there twice.
+pub(crate) fn chosen(given: &[String]) -> Result<Vec<String>> {
     let known = all();
-    let wrong = if known.iter().any(|name| name == choice) {
-        None
-    } else {
-        choice.split('+').find(|part| !names().any(|(name, _)| name == *part))
-    };
-    let Some(wrong) = wrong else { return Ok(()) };
-    let hint = nearest(wrong, known.iter().map(String::as_str))
-        .map_or_else(String::new, |name| format!("did you mean {name}? "));
-    Err(Error::user(format!("no such detector; {hint}there are {}", known.join(", "))).with("detector", wrong))
+    let is_detector = |part: &str| names().any(|(name, _)| name == part);
+    for choice in given.iter().filter(|choice| !known.contains(choice)) {
+        if let Some(wrong) = choice.split('+').find(|part| !is_detector(part)) {
+            return Err(super::unknown("detector", wrong, &known));
+        }
+    }
+    super::once(given)?;
+    Ok(if given.is_empty() { known } else { given.to_vec() })
 }
 
 /// Why a detector is left out on a stream.
@@ -98,13 +99,14 @@ mod tests {
 
     #[test]
     fn names_are_checked_one_by_one() {
+        let one = |name: &str| chosen(&[name.to_owned()]);
         for good in ["never", "known", "always", "new_classes+error"] {
-            check(good).unwrap();
+            one(good).unwrap();
         }
-        let error = check("eror").unwrap_err();
+        let error = one("eror").unwrap_err();
         assert!(error.message().contains("did you mean error?"), "{error}");
-        assert!(check("error+known").is_err());
-        assert!(check("").is_err());
+        assert!(one("error+known").is_err());
+        assert!(one("").is_err());
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod trial;
 
 pub(crate) use quality::Rule;
 
+use crate::config::nearest;
 use lightcl_core::{Error, Result};
 use report::{Figures, Report, Row, Skipped, StreamReport};
 use run::Run;
@@ -50,8 +51,8 @@ pub(crate) fn boundaries(plan: &Plan, show: &mut dyn FnMut(&str) -> Result<()>) 
     if let Some(folder) = plan.data.as_deref().filter(|folder| !folder.is_dir()) {
         return Err(Error::user("--data is no folder").with("path", folder.display()));
     }
-    let names = chosen(&plan.streams, streams::names().into_iter().map(str::to_owned).collect(), streams::check)?;
-    let detectors = chosen(&plan.detectors, detectors::all(), detectors::check)?;
+    let names = chosen("stream", &plan.streams, streams::names().into_iter().map(str::to_owned).collect())?;
+    let detectors = detectors::chosen(&plan.detectors)?;
     let rule = plan.rule;
     let mut report = Report {
         suite: "boundaries",
@@ -81,13 +82,31 @@ pub(crate) fn boundaries(plan: &Plan, show: &mut dyn FnMut(&str) -> Result<()>) 
     serde_json::to_value(&report).map_err(|error| Error::internal("the report has no JSON form").caused_by(error))
 }
 
-/// The names given, or all when none is.
-fn chosen(given: &[String], all: Vec<String>, check: fn(&str) -> Result<()>) -> Result<Vec<String>> {
-    given.iter().try_for_each(|name| check(name))?;
-    if let Some((_, twice)) = given.iter().enumerate().find(|&(place, name)| given[..place].contains(name)) {
-        return Err(Error::user("a name is given twice; name it once").with("name", twice));
+/// The names given, or all when none is. `kind` says what they name.
+///
+/// # Errors
+/// When one is not among all of them, or stands there twice.
+fn chosen(kind: &'static str, given: &[String], all: Vec<String>) -> Result<Vec<String>> {
+    if let Some(name) = given.iter().find(|name| !all.contains(name)) {
+        return Err(unknown(kind, name, &all));
     }
+    once(given)?;
     Ok(if given.is_empty() { all } else { given.to_vec() })
+}
+
+/// What to say of a name that is not known.
+fn unknown(kind: &'static str, name: &str, known: &[String]) -> Error {
+    let hint = nearest(name, known.iter().map(String::as_str))
+        .map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
+    Error::user(format!("no such {kind}; {hint}there are {}", known.join(", "))).with(kind, name)
+}
+
+/// Refuses a name that is given twice.
+fn once(given: &[String]) -> Result<()> {
+    match given.iter().enumerate().find(|&(place, name)| given[..place].contains(name)) {
+        Some((_, twice)) => Err(Error::user("a name is given twice; name it once").with("name", twice)),
+        None => Ok(()),
+    }
 }
 
 /// All detectors on one stream, or why it is left out.

@@ -3,7 +3,9 @@
 use super::quality::{Quality, Rule, mean, median, ranks};
 use super::run::Run;
 use super::streams::{Stream, Truth};
+use lightcl_core::{Error, Result};
 use serde::Serialize;
+use serde_json::Value;
 
 /// One detector on one stream, over all seeds.
 #[derive(Debug, Clone, Serialize)]
@@ -106,6 +108,56 @@ impl StreamReport {
 pub(crate) struct Skipped {
     pub stream: String,
     pub reason: String,
+}
+
+/// What a suite that compares heads found, stream by stream.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct HeadsReport<S> {
+    suite: &'static str,
+    seeds: u64,
+    quick: bool,
+    streams: Vec<S>,
+    skipped: Vec<Skipped>,
+}
+
+impl<S: Serialize> HeadsReport<S> {
+    /// Before the first stream.
+    pub fn new(suite: &'static str, seeds: u64, quick: bool) -> Self {
+        HeadsReport { suite, seeds, quick, streams: Vec::new(), skipped: Vec::new() }
+    }
+
+    /// Shows and takes in a stream, or why it was left out.
+    ///
+    /// # Errors
+    /// What `show` returns.
+    pub fn add(
+        &mut self,
+        name: String,
+        done: std::result::Result<S, String>,
+        table: fn(&S) -> String,
+        show: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<()> {
+        match done {
+            Ok(done) => {
+                show(&table(&done))?;
+                self.streams.push(done);
+            }
+            Err(reason) => {
+                let skipped = Skipped { stream: name, reason };
+                show(&super::table::skipped(&skipped))?;
+                self.skipped.push(skipped);
+            }
+        }
+        Ok(())
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// When a figure has no JSON form.
+    pub fn to_json(&self) -> Result<Value> {
+        serde_json::to_value(self).map_err(|error| Error::internal("the report has no JSON form").caused_by(error))
+    }
 }
 
 /// One detector over all streams.

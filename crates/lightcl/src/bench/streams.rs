@@ -2,7 +2,6 @@
 
 use super::generated::GENERATED;
 use super::{images, tables};
-use crate::config::nearest;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
 use lightcl_core::{Error, Result};
@@ -181,18 +180,7 @@ pub(crate) fn names() -> Vec<&'static str> {
     generated.chain(images).chain(tables).collect()
 }
 
-/// Refuses a name that is not a stream's.
-pub(crate) fn check(name: &str) -> Result<()> {
-    let known = names();
-    if known.contains(&name) {
-        return Ok(());
-    }
-    let hint =
-        nearest(name, known.iter().copied()).map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
-    Err(Error::user(format!("no such stream; {hint}there are {}", known.join(", "))).with("stream", name))
-}
-
-/// Makes the stream of a name that [`check`] let through.
+/// Makes the stream of a name, one of [`names`].
 ///
 /// # Errors
 /// When a file that is there cannot be read.
@@ -234,6 +222,11 @@ mod tests {
     fn names_are_unique_and_a_wrong_one_gets_a_hint() {
         let distinct: std::collections::BTreeSet<_> = names().into_iter().collect();
         assert_eq!(distinct.len(), names().len());
-        assert!(check("sinne").unwrap_err().message().contains("did you mean sine?"));
+        assert!(
+            crate::bench::chosen("stream", &["sinne".to_owned()], names().into_iter().map(str::to_owned).collect())
+                .unwrap_err()
+                .message()
+                .contains("did you mean sine?")
+        );
     }
 }

@@ -3,7 +3,6 @@
 use crate::bench::images::{self, CLASSES_PER_TASK, DEGREES_PER_TASK, PIXELS, TASKS, batch, order_of_pixels, rotated};
 use crate::bench::streams::{Made, Request, Settings, Stream, Truth};
 use crate::bench::tables::{find, read};
-use crate::config::nearest;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch, UInt64Array};
@@ -64,17 +63,6 @@ pub(super) fn names() -> Vec<String> {
 /// Whether a stream runs only when it is named.
 pub(super) fn is_slow(name: &str) -> bool {
     STREAMS.iter().any(|entry| entry.name == name && entry.is_slow)
-}
-
-/// Refuses a name that is not a stream's.
-pub(super) fn check(name: &str) -> Result<()> {
-    let known = names();
-    if known.iter().any(|known| known == name) {
-        return Ok(());
-    }
-    let hint = nearest(name, known.iter().map(String::as_str))
-        .map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
-    Err(Error::user(format!("no such stream; {hint}there are {}", known.join(", "))).with("stream", name))
 }
 
 /// Reads the rows and makes the tasks; the seed decides the order of rows within each.
@@ -217,7 +205,12 @@ mod tests {
             panic!("there is no such example");
         };
         assert!(why.contains("mnist.arrow") && why.contains("--data"), "{why}");
-        assert!(check("mnist_spilt").unwrap_err().message().contains("did you mean mnist_split?"));
+        assert!(
+            crate::bench::chosen("stream", &["mnist_spilt".to_owned()], names())
+                .unwrap_err()
+                .message()
+                .contains("did you mean mnist_split?")
+        );
         assert!(is_slow("cifar10_jpeg") && !is_slow("mnist_split"));
     }
 }

@@ -4,11 +4,11 @@ mod data;
 mod methods;
 mod table;
 
+use super::report::HeadsReport;
 use super::streams::{Made, Stream};
 use super::trial::{self, Method, Spread};
 use super::{chosen, run};
-use crate::config::nearest;
-use lightcl_core::{Error, Result};
+use lightcl_core::Result;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -61,56 +61,21 @@ struct StreamReport {
     methods: Vec<Row>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-struct Skipped {
-    stream: String,
-    reason: String,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct Report {
-    suite: &'static str,
-    seeds: u64,
-    quick: bool,
-    streams: Vec<StreamReport>,
-    skipped: Vec<Skipped>,
-}
-
 /// Compares heads. `show` is given the tables, each as soon as it is there; the result is all of it.
 ///
 /// # Errors
 /// When a name is wrong, a file that is there cannot be read, a run fails, or what `show` returns.
 pub(crate) fn compare(plan: &Plan, show: &mut dyn FnMut(&str) -> Result<()>) -> Result<Value> {
-    let names = chosen(&plan.streams, data::names(), data::check)?;
-    chosen(&plan.methods, methods::names(), check_method)?;
-    let mut report =
-        Report { suite: "patterns", seeds: plan.seeds, quick: plan.quick, streams: Vec::new(), skipped: Vec::new() };
+    let names = chosen("stream", &plan.streams, data::names())?;
+    chosen("method", &plan.methods, methods::names())?;
+    let mut report = HeadsReport::new("patterns", plan.seeds, plan.quick);
     show(&table::heading(plan.seeds, plan.quick))?;
     for name in names {
         let is_slow = plan.streams.is_empty() && data::is_slow(&name);
         let done = if is_slow { Err(data::SLOW.to_owned()) } else { on_stream(&name, plan)? };
-        match done {
-            Ok(done) => {
-                show(&table::stream(&done))?;
-                report.streams.push(done);
-            }
-            Err(reason) => {
-                show(&format!("\n{name}: left out, {reason}\n"))?;
-                report.skipped.push(Skipped { stream: name, reason });
-            }
-        }
+        report.add(name, done, table::stream, show)?;
     }
-    serde_json::to_value(&report).map_err(|error| Error::internal("the report has no JSON form").caused_by(error))
-}
-
-fn check_method(name: &str) -> Result<()> {
-    let known = methods::names();
-    if known.iter().any(|known| known == name) {
-        return Ok(());
-    }
-    let hint = nearest(name, known.iter().map(String::as_str))
-        .map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
-    Err(Error::user(format!("no such method; {hint}there are {}", known.join(", "))).with("method", name))
+    report.to_json()
 }
 
 /// All methods on one stream, or why it is left out.

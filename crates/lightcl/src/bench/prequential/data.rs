@@ -2,7 +2,6 @@
 
 use crate::bench::streams::{Settings, Stream, Truth};
 use crate::bench::tables::{WORDS, find, read, with_words_as_numbers};
-use crate::config::nearest;
 use lightcl_core::{Error, Result};
 use lightcl_stream::encode::EncoderConfig;
 use std::path::{Path, PathBuf};
@@ -41,17 +40,6 @@ const STREAMS: &[Entry] = &[
 /// The names of all streams.
 pub(super) fn names() -> Vec<String> {
     STREAMS.iter().map(|entry| entry.name.to_owned()).collect()
-}
-
-/// Refuses a name that is not a stream's.
-pub(super) fn check(name: &str) -> Result<()> {
-    let known = names();
-    if known.iter().any(|known| known == name) {
-        return Ok(());
-    }
-    let hint = nearest(name, known.iter().map(String::as_str))
-        .map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
-    Err(Error::user(format!("no such stream; {hint}there are {}", known.join(", "))).with("stream", name))
 }
 
 /// A table that is there.
@@ -114,7 +102,12 @@ mod tests {
         let stream = source.read(true).unwrap();
         let features: Vec<&str> = stream.encoder.features.iter().map(|feature| feature.column.as_str()).collect();
         assert_eq!(features, ["day", "period", "nswprice", "nswdemand", "vicprice", "vicdemand", "transfer"]);
-        assert!(check("rialta").unwrap_err().message().contains("did you mean rialto?"));
+        assert!(
+            crate::bench::chosen("stream", &["rialta".to_owned()], names())
+                .unwrap_err()
+                .message()
+                .contains("did you mean rialto?")
+        );
         assert!(find_source("rialto", None).unwrap().is_err());
     }
 }

@@ -1,8 +1,6 @@
 //! The heads that are compared on tables.
 
 use crate::bench::trial::Method;
-use crate::config::nearest;
-use lightcl_core::{Error, Result};
 use lightcl_learner::{ActiveClasses, AnalyticConfig, Backbone, HeadKind, LearnerConfig, Update};
 
 /// What names of mixtures begin with.
@@ -14,17 +12,6 @@ const WINDOW: usize = 32;
 /// All names of methods.
 pub(super) fn names() -> Vec<String> {
     ["network", "analytic", MIXTURE, "mixture+label"].map(str::to_owned).to_vec()
-}
-
-/// Refuses a name that is not a method's.
-pub(super) fn check(name: &str) -> Result<()> {
-    let known = names();
-    if known.iter().any(|known| known == name) {
-        return Ok(());
-    }
-    let hint = nearest(name, known.iter().map(String::as_str))
-        .map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
-    Err(Error::user(format!("no such method; {hint}there are {}", known.join(", "))).with("method", name))
 }
 
 /// The methods of a stream; where the label before a row is known by then, a mixture that looks at it too.
@@ -66,9 +53,14 @@ mod tests {
     fn every_method_is_valid_and_known_by_name() {
         for method in of(true) {
             method.learner.validate().unwrap();
-            check(method.name).unwrap();
+            assert!(names().iter().any(|name| name == method.name));
         }
         assert_eq!(of(false).len(), 3);
-        assert!(check("mixtur").unwrap_err().message().contains("did you mean mixture?"));
+        assert!(
+            crate::bench::chosen("method", &["mixtur".to_owned()], names())
+                .unwrap_err()
+                .message()
+                .contains("did you mean mixture?")
+        );
     }
 }

@@ -7,10 +7,11 @@ mod river;
 mod table;
 
 use super::chosen;
+use super::report::HeadsReport;
 use super::streams::Stream;
 use super::trial::{self, Method, Spread};
 use data::Source;
-use lightcl_core::{Error, Result};
+use lightcl_core::Result;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -78,45 +79,23 @@ struct StreamReport {
     river: Option<River>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-struct Skipped {
-    stream: String,
-    reason: String,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct Report {
-    suite: &'static str,
-    seeds: u64,
-    quick: bool,
-    streams: Vec<StreamReport>,
-    skipped: Vec<Skipped>,
-}
-
 /// Compares heads on tables. `show` is given the tables, each as soon as it is there; the result is all of it.
 ///
 /// # Errors
 /// When a name is wrong, a file that is there cannot be read, a run or river's script fails, or what `show` returns.
 pub(crate) fn compare(plan: &Plan, show: &mut dyn FnMut(&str) -> Result<()>) -> Result<Value> {
-    let names = chosen(&plan.streams, data::names(), data::check)?;
-    chosen(&plan.methods, methods::names(), methods::check)?;
-    let mut report =
-        Report { suite: "streams", seeds: plan.seeds, quick: plan.quick, streams: Vec::new(), skipped: Vec::new() };
+    let names = chosen("stream", &plan.streams, data::names())?;
+    chosen("method", &plan.methods, methods::names())?;
+    let mut report = HeadsReport::new("streams", plan.seeds, plan.quick);
     show(&table::heading(plan.seeds, plan.quick))?;
     for name in names {
-        match data::find_source(&name, plan.data.as_deref())? {
-            Ok(source) => {
-                let done = on_stream(&source, plan)?;
-                show(&table::stream(&done))?;
-                report.streams.push(done);
-            }
-            Err(reason) => {
-                show(&format!("\n{name}: left out, {reason}\n"))?;
-                report.skipped.push(Skipped { stream: name, reason });
-            }
-        }
+        let done = match data::find_source(&name, plan.data.as_deref())? {
+            Ok(source) => Ok(on_stream(&source, plan)?),
+            Err(reason) => Err(reason),
+        };
+        report.add(name, done, table::stream, show)?;
     }
-    serde_json::to_value(&report).map_err(|error| Error::internal("the report has no JSON form").caused_by(error))
+    report.to_json()
 }
 
 fn on_stream(source: &Source, plan: &Plan) -> Result<StreamReport> {
