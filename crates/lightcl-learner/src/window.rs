@@ -100,8 +100,10 @@ impl LightClLearner {
             replay.take(&outputs, &chosen.labels, &chosen.weights);
         }
         self.restart_when_stuck(report.steps)?;
-        // What the heads have taken in was learnt from, whatever the network made of it.
-        let lost = if self.analytic.is_some() { rejected } else { refused };
+        // What the heads have taken in, or will when the prefix freezes, was learnt from, whatever the network made of it.
+        let has_bridge = self.bridge.is_some();
+        let is_taken = self.analytic.as_ref().is_some_and(|bank| has_bridge || bank.is_ready(self.progress.frozen));
+        let lost = if is_taken { rejected } else { refused };
         report.rejected_rows = (0..window.len()).filter(|&row| lost[row]).collect();
         Ok(report)
     }

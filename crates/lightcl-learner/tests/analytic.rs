@@ -316,3 +316,17 @@ fn a_task_with_inputs_of_its_own_has_a_head_that_its_rows_find_by_themselves() {
     let ((first, second), merged) = run(RegimeKind::Domains);
     assert!(first > 0.9 && second > 0.9 && merged > 0.5, "{first} {second} {merged}");
 }
+
+#[test]
+fn rows_that_the_network_refuses_are_reported_unless_heads_have_learnt_them() {
+    let rejected = |tap: Tap| {
+        let analytic = AnalyticConfig { tap: vec![tap], width: Some(10), ..AnalyticConfig::default() };
+        let config = LearnerConfig { head: HeadKind::Mixture, analytic, bridge_bytes: 0, learning_rate: 1e30, ..mlp() };
+        let mut learner = LightClLearner::new(config, &[6], None).unwrap();
+        let rows = task_samples(0, 64, &[6], 1);
+        learner.begin_task(&rows).unwrap();
+        learner.learn(&rows).unwrap().rejected_rows.len()
+    };
+    assert_eq!(rejected(Tap::Input), 0);
+    assert!(rejected(Tap::Prefix) > 0, "before the prefix has frozen nobody has them");
+}
