@@ -4,7 +4,7 @@
 
 use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch};
 use lightcl_boundary::{DetectorConfigs, build};
-use lightcl_core::{Error, Learner, Output, PositionedBatch, Result, Stateful};
+use lightcl_core::{Error, Learner, Output, PositionedBatch, Result, RowOffsets, Stateful};
 use lightcl_learner::{LearnerConfig, LightClLearner};
 use lightcl_stream::encode::{Encoder, EncoderConfig};
 use lightcl_stream::{Operator, OperatorConfig};
@@ -30,7 +30,8 @@ fn main() -> Result<()> {
     let mut operator = Operator::new(OperatorConfig::new("embedded"), encoder, detector, make_learner)?;
     for start in (0..4000).step_by(1000) {
         let batch = rows(start as i64)?;
-        let positioned = PositionedBatch { batch, partition: Arc::from("rows"), first_offset: start, faults: vec![] };
+        let positioned =
+            PositionedBatch { batch, partition: Arc::from("rows"), offsets: RowOffsets::From(start), faults: vec![] };
         for output in operator.push(&positioned)? {
             if let Output::Boundary(event) = output {
                 println!("task {} begins at row {}: {}", event.task, event.at, event.evidence[0].message);

@@ -4,7 +4,7 @@
 
 use arrow_array::{ArrayRef, BooleanArray, Float32Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use lightcl_core::{Error, PositionedBatch, Positions, Result, Source};
+use lightcl_core::{Error, PositionedBatch, Positions, Result, RowOffsets, Source};
 use std::sync::Arc;
 
 /// Whether a slow sine wave is above zero, told by the wave a little earlier.
@@ -32,15 +32,20 @@ impl Source for SineSource {
         if self.next == self.rows {
             return Ok(None);
         }
-        let (first_offset, end) = (self.next, self.rows.min(self.next + 500));
+        let (start, end) = (self.next, self.rows.min(self.next + 500));
         let wave = |row: u64| (row as f32 / 40.0).sin();
-        let earlier = (first_offset..end).map(|row| wave(row.saturating_sub(5))).collect::<Float32Array>();
-        let above = (first_offset..end).map(|row| Some(wave(row) > 0.0)).collect::<BooleanArray>();
+        let earlier = (start..end).map(|row| wave(row.saturating_sub(5))).collect::<Float32Array>();
+        let above = (start..end).map(|row| Some(wave(row) > 0.0)).collect::<BooleanArray>();
         let columns: Vec<ArrayRef> = vec![Arc::new(earlier), Arc::new(above)];
         let batch = RecordBatch::try_new(self.schema(), columns)
             .map_err(|error| Error::internal("columns do not fit the schema").caused_by(error))?;
         self.next = end;
-        Ok(Some(PositionedBatch { batch, partition: Arc::from("sine"), first_offset, faults: Vec::new() }))
+        Ok(Some(PositionedBatch {
+            batch,
+            partition: Arc::from("sine"),
+            offsets: RowOffsets::From(start),
+            faults: Vec::new(),
+        }))
     }
 }
 
@@ -51,7 +56,7 @@ fn main() -> Result<()> {
     let mut rows = 0;
     while let Some(batch) = source.next()? {
         rows += batch.batch.num_rows();
-        println!("rows {} to {}", batch.first_offset, rows);
+        println!("rows {} to {}", batch.offset_of(0), rows);
     }
     println!("passes the conformance suite for sources");
     Ok(())

@@ -28,7 +28,7 @@ pub use learner::{Embedding, ExpertReport, LayerReport, LearnReport, Learner, Lo
 pub use mix::mix;
 pub use output::{BoundaryEvent, MergedTasks, Output, Prediction, RejectReason, Rejected};
 pub use position::{Position, Positions};
-pub use sample::{ClassId, EvaluationSet, PositionedBatch, RowFault, SampleMeta, Samples};
+pub use sample::{ClassId, EvaluationSet, PositionedBatch, RowFault, RowOffsets, SampleMeta, Samples};
 pub use sink::{Commit, Sink};
 pub use snapshot::{Blob, BlobEntry, LearnerSnapshot, Manifest, Snapshot};
 pub use source::Source;

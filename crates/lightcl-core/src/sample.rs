@@ -15,11 +15,77 @@ pub struct PositionedBatch {
     pub batch: RecordBatch,
     /// The partition all rows come from.
     pub partition: Arc<str>,
-    /// The offset of the first row; row `i` stands at `first_offset + i`.
-    pub first_offset: u64,
+    /// Where the rows stand in it.
+    pub offsets: RowOffsets,
     /// Rows that the source could not read (text that is not a number, a line that is not JSON). They stand in the
     /// batch as nulls so that positions stay whole, and end in the dead letters.
     pub faults: Vec<RowFault>,
+}
+
+impl PositionedBatch {
+    /// The offset of a row.
+    pub fn offset_of(&self, row: usize) -> u64 {
+        self.offsets.of(row)
+    }
+
+    /// The offset to read next after the first `rows` rows.
+    pub fn offset_after(&self, rows: usize) -> u64 {
+        if rows < self.batch.num_rows() {
+            return self.offsets.of(rows);
+        }
+        match &self.offsets {
+            RowOffsets::From(first) => first + rows as u64,
+            RowOffsets::Listed { next, .. } => *next,
+        }
+    }
+
+    /// The rows `start..end` as a batch of their own; nothing is copied.
+    pub fn slice(&self, start: usize, end: usize) -> PositionedBatch {
+        let offsets = match &self.offsets {
+            RowOffsets::From(first) => RowOffsets::From(first + start as u64),
+            RowOffsets::Listed { offsets, .. } => {
+                RowOffsets::Listed { offsets: offsets[start..end].into(), next: self.offset_after(end) }
+            }
+        };
+        let faults = self.faults.iter().filter(|fault| (start..end).contains(&fault.row));
+        PositionedBatch {
+            batch: self.batch.slice(start, end - start),
+            partition: Arc::clone(&self.partition),
+            offsets,
+            faults: faults.map(|fault| RowFault { row: fault.row - start, ..fault.clone() }).collect(),
+        }
+    }
+}
+
+/// Where the rows of a batch stand in their partition.
+///
+/// ```
+/// use lightcl_core::RowOffsets;
+///
+/// assert_eq!(RowOffsets::From(7).of(2), 9);
+/// assert_eq!(RowOffsets::Listed { offsets: [3, 3, 8].into(), next: 10 }.of(2), 8);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowOffsets {
+    /// One after the other: row `i` stands at this offset plus `i`.
+    From(u64),
+    /// Row by row, never descending: some offsets hold no row (markers of transactions in Kafka), or several.
+    Listed {
+        /// One offset a row.
+        offsets: Arc<[u64]>,
+        /// The offset to read next after all rows.
+        next: u64,
+    },
+}
+
+impl RowOffsets {
+    /// The offset of a row.
+    pub fn of(&self, row: usize) -> u64 {
+        match self {
+            RowOffsets::From(first) => first + row as u64,
+            RowOffsets::Listed { offsets, .. } => offsets[row],
+        }
+    }
 }
 
 /// A row that a source could not read.

@@ -9,8 +9,8 @@ use crate::ring::Ring;
 use crate::scoring::{self, RowScore};
 use lightcl_boundary::Regimes;
 use lightcl_core::{
-    BoundaryDetector, Error, EvaluationSet, Learner, Observation, Output, PositionedBatch, Positions, Result, Samples,
-    Verdict,
+    BoundaryDetector, Error, EvaluationSet, Learner, Observation, Output, PositionedBatch, Positions, Result,
+    RowOffsets, Samples, Verdict,
 };
 
 /// Makes the learner once the shape of a sample is known.
@@ -103,14 +103,20 @@ impl Operator {
     /// cannot be read. A bad row is an [`Output::Rejected`] instead.
     pub fn push(&mut self, batch: &PositionedBatch) -> Result<Vec<Output>> {
         let expected = self.progress.positions.next(&batch.partition);
-        if batch.first_offset != expected {
+        let rows = batch.batch.num_rows();
+        let first = batch.offset_after(0);
+        // Listed offsets may leave some out, which hold no row.
+        let follows = match batch.offsets {
+            RowOffsets::From(_) => first == expected,
+            RowOffsets::Listed { .. } => first >= expected,
+        };
+        if !follows {
             return Err(Error::internal("rows do not follow those before them")
                 .with("partition", &batch.partition)
                 .with("expected offset", expected)
-                .with("offset", batch.first_offset));
+                .with("offset", first));
         }
         let mut outputs = Vec::new();
-        let rows = batch.batch.num_rows();
         let mut row = 0;
         while row < rows {
             let progress = &mut self.progress;
@@ -121,7 +127,7 @@ impl Operator {
             let mut rejected = Vec::new();
             self.encoder.encode(batch, row..end, progress.samples, &mut progress.pending, &mut rejected)?;
             progress.samples += (end - row) as u64;
-            progress.positions.advance(&batch.partition, batch.first_offset + end as u64);
+            progress.positions.advance(&batch.partition, batch.offset_after(end));
             for letter in rejected {
                 progress.reject(&letter);
                 outputs.push(Output::Rejected(letter));

@@ -15,7 +15,12 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 }
 
 fn positioned(batch: &RecordBatch) -> PositionedBatch {
-    PositionedBatch { batch: batch.clone(), partition: Arc::from("rows.arrow"), first_offset: 40, faults: Vec::new() }
+    PositionedBatch {
+        batch: batch.clone(),
+        partition: Arc::from("rows.arrow"),
+        offsets: RowOffsets::From(40),
+        faults: Vec::new(),
+    }
 }
 
 fn labels(count: usize) -> ArrayRef {

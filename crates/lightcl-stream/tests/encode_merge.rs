@@ -21,7 +21,8 @@ fn encoders_are_joined_by_label_where_rows_become_the_same_numbers() {
         let batch = rows(colours, kinds);
         let mut encoder = Encoder::new(config, &batch.schema()).unwrap();
         let count = batch.num_rows();
-        let batch = PositionedBatch { batch, partition: Arc::from("rows"), first_offset: 0, faults: Vec::new() };
+        let batch =
+            PositionedBatch { batch, partition: Arc::from("rows"), offsets: RowOffsets::From(0), faults: Vec::new() };
         encoder.encode(&batch, 0..count, 0, &mut Samples::default(), &mut Vec::new()).unwrap();
         encoder
     };

@@ -54,7 +54,7 @@ fn batch(rows: &[Row]) -> PositionedBatch {
         RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
             .unwrap();
     let faults = if rows.len() > 5 { vec![RowFault { row: 5, message: "bad".into(), payload: None }] } else { vec![] };
-    PositionedBatch { batch, partition: Arc::from("p"), first_offset: 7, faults }
+    PositionedBatch { batch, partition: Arc::from("p"), offsets: RowOffsets::From(7), faults }
 }
 
 fn encoder(batch: &PositionedBatch) -> Encoder {

@@ -85,7 +85,8 @@ mod sources {
                 && self.batches == 3
             {
                 batch.batch = batch.batch.slice(1, batch.batch.num_rows() - 1);
-                batch.first_offset += 1;
+                let RowOffsets::From(first) = batch.offsets else { panic!("the source lists offsets") };
+                batch.offsets = RowOffsets::From(first + 1);
             }
             if self.fault == Fault::StartsOver && next.is_none() {
                 self.source.seek(&Positions::default())?;

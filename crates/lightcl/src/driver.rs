@@ -262,19 +262,9 @@ fn slices(batch: &PositionedBatch, rows: usize) -> impl Iterator<Item = Position
         if start >= total {
             return None;
         }
-        let into = ((batch.first_offset + start as u64) % rows as u64) as usize;
+        let into = (batch.offset_of(start) % rows as u64) as usize;
         let end = total.min(start + rows - into);
-        let slice = PositionedBatch {
-            batch: batch.batch.slice(start, end - start),
-            partition: Arc::clone(&batch.partition),
-            first_offset: batch.first_offset + start as u64,
-            faults: batch
-                .faults
-                .iter()
-                .filter(|fault| (start..end).contains(&fault.row))
-                .map(|fault| lightcl_core::RowFault { row: fault.row - start, ..fault.clone() })
-                .collect(),
-        };
+        let slice = batch.slice(start, end);
         start = end;
         Some(slice)
     })

@@ -168,7 +168,7 @@ fn standard_input_is_read_once_and_seeks_forward() {
         let mut source = make();
         source.seek(&at(45)).unwrap();
         let first = source.next().unwrap().unwrap();
-        assert_eq!((first.first_offset, numbers(&[first])[0]), (45, 45));
+        assert_eq!((first.offset_of(0), numbers(&[first])[0]), (45, 45));
         assert!(source.seek(&at(10)).unwrap_err().to_string().contains("cannot be read again"));
         let mut source = make();
         source.seek(&at(101)).unwrap();
@@ -405,7 +405,7 @@ fn a_file_that_is_gone_or_shorter_refuses_its_old_position() {
         assert!(error.to_string().contains("gone"), "{error}");
         // Longer is fine: the new rows follow.
         put(&folder, &name, written(kind, 0, 120));
-        assert_eq!(sought(&positions(&path)).unwrap().unwrap().first_offset, 100);
+        assert_eq!(sought(&positions(&path)).unwrap().unwrap().offset_of(0), 100);
     }
 }
 

@@ -32,7 +32,7 @@ fn shown(config: FileSourceConfig, text: &[u8]) -> Vec<(u64, String, Option<RowF
         for row in 0..batch.batch.num_rows() {
             let cells = format!("{:?}", batch.batch.slice(row, 1).columns());
             let fault = batch.faults.iter().find(|fault| fault.row == row).cloned();
-            rows.push((batch.first_offset + row as u64, cells, fault.map(|fault| RowFault { row: 0, ..fault })));
+            rows.push((batch.offset_of(row), cells, fault.map(|fault| RowFault { row: 0, ..fault })));
         }
     }
     rows

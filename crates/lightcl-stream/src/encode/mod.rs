@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use arrow_array::record_batch;
-//! use lightcl_core::{PositionedBatch, Samples};
+//! use lightcl_core::{PositionedBatch, RowOffsets, Samples};
 //! use lightcl_stream::encode::{Encoder, EncoderConfig};
 //! use std::sync::Arc;
 //!
@@ -16,7 +16,7 @@
 //!     ("kind", Utf8, ["nut", "bolt", "nut"])
 //! ).map_err(|error| lightcl_core::Error::internal("no batch").caused_by(error))?;
 //! let mut encoder = Encoder::new(EncoderConfig::new(["width", "colour"], "kind"), &batch.schema())?;
-//! let batch = PositionedBatch { batch, partition: Arc::from("rows"), first_offset: 0, faults: Vec::new() };
+//! let batch = PositionedBatch { batch, partition: Arc::from("rows"), offsets: RowOffsets::From(0), faults: Vec::new() };
 //! let (mut samples, mut rejected) = (Samples::default(), Vec::new());
 //! encoder.encode(&batch, 0..3, 0, &mut samples, &mut rejected)?;
 //! assert_eq!(samples.labels, [0, 1]);

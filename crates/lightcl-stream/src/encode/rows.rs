@@ -169,7 +169,7 @@ impl<'a> Rows<'a> {
     }
 
     fn position(&self, row: usize) -> Position {
-        let offset = self.batch.first_offset + (self.first_row + row) as u64;
+        let offset = self.batch.offset_of(self.first_row + row);
         Position { partition: Arc::clone(&self.batch.partition), offset }
     }
 

@@ -184,7 +184,7 @@ pub fn positioned(batch: &RecordBatch, start: usize, end: usize) -> PositionedBa
     PositionedBatch {
         batch: batch.slice(start, end - start),
         partition: Arc::from("rows"),
-        first_offset: start as u64,
+        offsets: RowOffsets::From(start as u64),
         faults: Vec::new(),
     }
 }

@@ -108,13 +108,13 @@ impl Rows {
             if next.0.contains_key(&**partition) {
                 let expected = next.next(partition);
                 promise!(
-                    batch.first_offset == expected,
+                    batch.offset_of(0) == expected,
                     "a batch of {partition} begins at {} instead of {expected}",
-                    batch.first_offset
+                    batch.offset_of(0)
                 );
             }
             promise!(batch.faults.iter().all(|fault| fault.row < count), "a fault names a row beyond its batch");
-            next.advance(partition, batch.first_offset + count as u64);
+            next.advance(partition, batch.offset_after(count));
             read.rows.extend((0..count).map(|row| (read.batches.len(), row)));
             read.batches.push(batch);
         }
@@ -130,7 +130,7 @@ impl Rows {
         let (number, row) = self.rows[row];
         let batch = &self.batches[number];
         let fault = batch.faults.iter().find(|fault| fault.row == row).map(|fault| fault.message.as_str());
-        (Arc::clone(&batch.partition), batch.first_offset + row as u64, batch.batch.slice(row, 1), fault)
+        (Arc::clone(&batch.partition), batch.offset_of(row), batch.batch.slice(row, 1), fault)
     }
 
     /// What has been read when the first `count` rows have.
@@ -138,7 +138,7 @@ impl Rows {
         let mut positions = Positions::default();
         for &(number, row) in &self.rows[..count] {
             let batch = &self.batches[number];
-            positions.advance(&batch.partition, batch.first_offset + row as u64 + 1);
+            positions.advance(&batch.partition, batch.offset_after(row + 1));
         }
         positions
     }

@@ -2,7 +2,7 @@
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
-use lightcl_core::{Error, PositionedBatch, Positions, Result, Source};
+use lightcl_core::{Error, PositionedBatch, Positions, Result, RowOffsets, Source};
 use std::sync::Arc;
 
 /// Gives out batches that lie in memory, one partition after the other.
@@ -64,7 +64,12 @@ impl Source for MemorySource {
                     let batch = batch.slice(skip, batch.num_rows() - skip);
                     self.positions.advance(partition, end);
                     let partition = Arc::clone(partition);
-                    return Ok(Some(PositionedBatch { batch, partition, first_offset: next, faults: Vec::new() }));
+                    return Ok(Some(PositionedBatch {
+                        batch,
+                        partition,
+                        offsets: RowOffsets::From(next),
+                        faults: Vec::new(),
+                    }));
                 }
                 start = end;
             }

@@ -5,7 +5,7 @@ use super::quality::{Found, Quality, Rule, mean};
 use super::streams::Stream;
 use super::timing::{Clock, TimedDetector, TimedLearner};
 use arrow_array::RecordBatch;
-use lightcl_core::{ClassId, Learner, Output, PositionedBatch, Result};
+use lightcl_core::{ClassId, Learner, Output, PositionedBatch, Result, RowOffsets};
 use lightcl_learner::LightClLearner;
 use lightcl_stream::encode::Encoder;
 use lightcl_stream::{LearnerFactory, Operator, OperatorConfig};
@@ -131,7 +131,7 @@ pub(super) fn slices(batch: &RecordBatch, partition: &str) -> impl Iterator<Item
     (0..batch.num_rows()).step_by(SLICE_ROWS).map(move |start| PositionedBatch {
         batch: batch.slice(start, SLICE_ROWS.min(batch.num_rows() - start)),
         partition: Arc::clone(&partition),
-        first_offset: start as u64,
+        offsets: RowOffsets::From(start as u64),
         faults: Vec::new(),
     })
 }

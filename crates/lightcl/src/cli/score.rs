@@ -107,7 +107,7 @@ impl Scorer {
         for number in 0..count as u64 {
             index.append_value(self.rows + number);
             partition.append_value(&batch.partition);
-            offset.append_value(batch.first_offset + number);
+            offset.append_value(batch.offset_of(number as usize));
             if let Some(letter) = bad.next_if(|letter| letter.index == self.rows + number) {
                 error.append_value(&letter.message);
                 id.append_null();

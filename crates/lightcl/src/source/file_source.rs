@@ -13,7 +13,7 @@ use super::sniff::ARROW_MAGIC;
 use super::text::{Recorder, replay};
 use super::{FileKind, FileSourceConfig};
 use arrow_schema::SchemaRef;
-use lightcl_core::{Error, PositionedBatch, Positions, Result, Source};
+use lightcl_core::{Error, PositionedBatch, Positions, Result, RowOffsets, Source};
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -163,13 +163,13 @@ impl FileSource {
                 self.index += 1;
                 continue;
             };
-            let first_offset = current.row;
+            let offsets = RowOffsets::From(current.row);
             current.row += rows.batch.num_rows() as u64;
             partition.next = current.row;
             let name = Arc::clone(&partition.file.name);
             self.current = Some(current);
             let batch = under_schema(&self.schema, rows.batch)?;
-            return Ok(Some(PositionedBatch { batch, partition: name, first_offset, faults: rows.faults }));
+            return Ok(Some(PositionedBatch { batch, partition: name, offsets, faults: rows.faults }));
         }
         Ok(None)
     }
