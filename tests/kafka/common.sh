@@ -13,8 +13,8 @@ kafka_home=$cache/kafka-$kafka_version
 apicurio_home=$cache/apicurio-$apicurio_version
 toxiproxy=$cache/toxiproxy-$toxiproxy_version/toxiproxy-server
 
-# Short runs of small programs: compile fast rather than well, and one collector thread.
-java=(java -XX:+UseSerialGC -XX:TieredStopAtLevel=1)
+# Short runs of small programs: compile fast rather than well, one collector thread, no files for monitors.
+java=(java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData)
 kafka_java=("${java[@]}" "-Dlog4j2.configurationFile=$here/log4j2.properties" -cp "$kafka_home/*")
 
 fail() {
@@ -77,11 +77,13 @@ make_folder() { # [DIR]: a fresh folder that ends with the script, or DIR, which
 tether=()
 if command -v setpriv >/dev/null && setpriv --pdeathsig KILL true 2>/dev/null; then tether=(setpriv --pdeathsig KILL --); fi
 
-# The part must not hold this script's input or output: whoever started the script waits for their end.
+# The part must not hold this script's input or output: whoever started the script waits for their end. What it puts
+# into temporary files goes with the folder, also when it is killed.
 background() { # NAME COMMAND...
     local name=$1
     shift
-    "${tether[@]}" "$@" </dev/null >"$folder/$name.log" 2>&1 &
+    mkdir -p "$folder/tmp"
+    JDK_JAVA_OPTIONS="-Djava.io.tmpdir=$folder/tmp" "${tether[@]}" "$@" </dev/null >"$folder/$name.log" 2>&1 &
     pids[$name]=$!
 }
 

@@ -17,11 +17,15 @@ END
 
 security=plaintext acls=no directory='' ports=() advertised=() settings=()
 while (($#)); do
+    [[ $1 == --acls || $1 == --help || -n ${2:-} ]] || fail "unknown option or no value for it: $1; try --help"
     case $1 in
     --port) IFS=, read -r -a ports <<<"$2" ;;
     --advertise) IFS=, read -r -a advertised <<<"$2" ;;
     --dir) directory=$2 ;;
-    --set) settings+=("$2") ;;
+    --set)
+        [[ $2 == ?*=* ]] || fail "--set needs KEY=VALUE, not '$2'"
+        settings+=("$2")
+        ;;
     --security) security=$2 ;;
     --acls) acls=yes ;;
     --help)
@@ -30,7 +34,7 @@ while (($#)); do
         ;;
     *) fail "unknown option $1; try --help" ;;
     esac
-    if [[ $1 == --acls ]]; then shift; else shift 2 || fail "$1 needs a value"; fi
+    if [[ $1 == --acls ]]; then shift; else shift 2; fi
 done
 case $security in
 plaintext | ssl | mtls | sasl_plain | sasl_scram | sasl_oauth | sasl_plain+ssl | sasl_scram+ssl | sasl_oauth+ssl) ;;
