@@ -5,7 +5,10 @@
 //! the input offsets. State stands in a compacted topic. `docs/kafka.md` explains the guarantees and their limits.
 
 pub mod config;
+pub mod follower;
 pub mod format;
+pub mod parts;
 pub mod records;
+pub mod snapshot_topic;
 
 pub use config::{Connection, SecretSource};
