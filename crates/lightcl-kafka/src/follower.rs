@@ -46,6 +46,8 @@ pub enum Followed {
     Snapshot {
         /// What it learnt from.
         unit: String,
+        /// When its manifest was published, in milliseconds since 1970-01-01 UTC, where the topic says so.
+        published_ms: Option<i64>,
         /// The snapshot.
         snapshot: Box<Snapshot>,
     },
@@ -138,6 +140,7 @@ impl Follower {
                     let seen = Seen {
                         partition: message.partition(),
                         offset: message.offset(),
+                        timestamp_ms: message.timestamp().to_millis(),
                         key: message.key().unwrap_or_default(),
                         value: message.payload(),
                     };
@@ -206,7 +209,7 @@ impl Follower {
 }
 
 /// Whether the client goes on by itself after an error.
-fn is_passing(error: &KafkaError) -> bool {
+pub(crate) fn is_passing(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     !matches!(
         error.rdkafka_error_code(),
@@ -226,7 +229,7 @@ fn is_passing(error: &KafkaError) -> bool {
 }
 
 /// What every client of a connection is made from.
-fn client_config(connection: &Connection) -> Result<ClientConfig> {
+pub(crate) fn client_config(connection: &Connection) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &connection.brokers);
     for (name, value) in &connection.properties {
@@ -251,7 +254,7 @@ fn secret(property: &str, source: &SecretSource) -> Result<String> {
 }
 
 /// An error of the client, without values of settings: they may be secret.
-fn kafka_error(what: &str, error: KafkaError) -> Error {
+pub(crate) fn kafka_error(what: &str, error: KafkaError) -> Error {
     match error {
         KafkaError::ClientConfig(_, description, key, _) => {
             Error::user(format!("cannot {what}: a setting is refused")).with("setting", key).with("reason", description)

@@ -9,6 +9,8 @@ pub mod follower;
 pub mod format;
 pub mod parts;
 pub mod records;
+pub mod serving;
 pub mod snapshot_topic;
+pub mod units;
 
 pub use config::{Connection, SecretSource};

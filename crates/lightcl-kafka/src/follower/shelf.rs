@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub(super) struct Seen<'a> {
     pub partition: i32,
     pub offset: i64,
+    pub timestamp_ms: Option<i64>,
     pub key: &'a [u8],
     pub value: Option<&'a [u8]>,
 }
@@ -47,6 +48,7 @@ struct Chunk {
 #[derive(Debug)]
 struct Pending {
     place: (i32, i64),
+    published_ms: Option<i64>,
     value: Vec<u8>,
     /// Whether it was said that its snapshot cannot be put together.
     rejected: bool,
@@ -76,7 +78,8 @@ impl Shelf {
         let is_manifest = matches!(parsed, SnapshotKey::Manifest(_));
         match (parsed, seen.value) {
             (SnapshotKey::Manifest(_), Some(value)) => {
-                model.manifest = Some(Pending { place, value: value.to_vec(), rejected: false });
+                model.manifest =
+                    Some(Pending { place, published_ms: seen.timestamp_ms, value: value.to_vec(), rejected: false });
             }
             (SnapshotKey::Manifest(_), None) => {
                 model.manifest = None;
@@ -146,7 +149,7 @@ impl Model {
         let mut chunk = |key: &str| chunks.get(key).map(|chunk| chunk.value.clone());
         match assemble_snapshot(prefix, &pending.value, &known, &mut chunk) {
             Ok((manifest, snapshot)) => {
-                let (partition, offset) = pending.place;
+                let ((partition, offset), published_ms) = (pending.place, pending.published_ms);
                 self.manifest = None;
                 let hashes = snapshot.manifest.blobs.iter().map(|entry| entry.sha256.clone());
                 self.given = Some(hashes.zip(snapshot.blobs.iter().cloned()).collect());
@@ -161,7 +164,7 @@ impl Model {
                     let is_before = chunk.place.0 == partition && chunk.place.1 < offset;
                     !is_before && !in_force.iter().any(|named| key.starts_with(named.as_str()))
                 });
-                Some(Followed::Snapshot { unit: self.unit.clone(), snapshot: Box::new(snapshot) })
+                Some(Followed::Snapshot { unit: self.unit.clone(), published_ms, snapshot: Box::new(snapshot) })
             }
             Err(error) if end && !pending.rejected => {
                 pending.rejected = true;

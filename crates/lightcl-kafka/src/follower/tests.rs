@@ -51,7 +51,13 @@ impl Reader {
     fn see(&mut self, records: &[Keyed]) -> Vec<String> {
         let mut news = Vec::new();
         for Keyed { key, value } in records {
-            let seen = Seen { partition: 0, offset: self.offset, key: key.as_bytes(), value: value.as_deref() };
+            let seen = Seen {
+                partition: 0,
+                offset: self.offset,
+                timestamp_ms: None,
+                key: key.as_bytes(),
+                value: value.as_deref(),
+            };
             self.offset += 1;
             if self.shelf.see(seen) {
                 news.extend(self.shelf.take_news(false));
@@ -67,7 +73,7 @@ impl Reader {
 
 fn shown(news: &Followed) -> String {
     match news {
-        Followed::Snapshot { unit, snapshot } => {
+        Followed::Snapshot { unit, snapshot, .. } => {
             let blobs: Vec<_> = snapshot.blobs.iter().map(|blob| String::from_utf8_lossy(&blob.bytes)).collect();
             format!("{unit} v{} {}", snapshot.manifest.version, blobs.join(" "))
         }
@@ -102,6 +108,7 @@ fn at_the_start_only_the_newest_is_given() {
             reader.shelf.see(Seen {
                 partition: 0,
                 offset: reader.offset,
+                timestamp_ms: None,
                 key: record.key.as_bytes(),
                 value: record.value.as_deref(),
             });
