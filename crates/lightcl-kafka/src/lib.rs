@@ -9,6 +9,7 @@ pub mod follower;
 pub mod format;
 pub mod parts;
 pub mod records;
+pub mod retire;
 pub mod serving;
 pub mod snapshot_topic;
 pub mod units;
