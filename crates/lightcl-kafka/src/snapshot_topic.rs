@@ -47,7 +47,7 @@ pub fn manifest_key(prefix: &str) -> String {
 /// # Errors
 /// When the manifest has no JSON form.
 pub fn snapshot_records(slots: &mut Slots, unit: &str, snapshot: &Snapshot, chunk_bytes: usize) -> Result<Vec<Keyed>> {
-    let no_json = |error| Error::internal("a manifest has no JSON form").caused_by::<serde_json::Error>(error);
+    let no_json = |error: serde_json::Error| Error::internal("a manifest has no JSON form").caused_by(error);
     let prefix = snapshot_prefix(&snapshot.manifest.model_id, unit);
     let mut records = Vec::new();
     let mut entries = BTreeMap::new();
