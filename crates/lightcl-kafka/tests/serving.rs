@@ -73,7 +73,7 @@ impl Scoring for Fake {
 
     fn score(&self, version: &u64, batch: &PositionedBatch, _: u64) -> Result<Vec<Scored>> {
         let texts = batch.batch.column(0).as_string::<i32>();
-        Ok((0..texts.len())
+        Ok((0..batch.batch.num_rows())
             .map(|row| Scored {
                 id: Some(texts.value(row).to_owned()),
                 predicted: Some(format!("v{version}")),
