@@ -1,5 +1,7 @@
 //! The follower and retirement against a real broker.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{COMPACTED, connection, producer, read_all, snapshot, write};

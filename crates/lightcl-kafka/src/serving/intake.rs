@@ -150,6 +150,8 @@ impl Intake {
                     .retain(|partition, next| done.get(partition).is_none_or(|committed| committed != next));
                 None
             }
+            // The next commit does it.
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::RebalanceInProgress) => None,
             Err(error) => Some(kafka_error("commit offsets", error)),
         }
     }
