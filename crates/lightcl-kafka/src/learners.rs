@@ -1,5 +1,6 @@
 //! The operators of one unit: one, or one for each record key with the least recently used ones parked.
 
+use crate::unit_names;
 use arrow_array::UInt32Array;
 use arrow_schema::Schema;
 use arrow_select::take::take_record_batch;
@@ -106,7 +107,7 @@ impl Learners {
                     let rows: Vec<u32> =
                         rows.into_iter().filter(|&row| batch.offset_of(row as usize) >= seen).collect();
                     if !rows.is_empty() {
-                        let name = learner_name(&self.unit, key);
+                        let name = unit_names::learner(&self.unit, key);
                         let operator = self.keyed(key, parking)?;
                         outputs.push((name.into(), operator.push(&select(batch, &rows)?)?));
                     }
@@ -132,7 +133,7 @@ impl Learners {
                     parking.park(&oldest, gone.operator.save()?)?;
                 }
             }
-            let mut operator = (self.make)(&learner_name(&self.unit, key), &self.schema)?;
+            let mut operator = (self.make)(&unit_names::learner(&self.unit, key), &self.schema)?;
             if let Some(state) = parking.load(key)? {
                 operator.restore(&state)?;
             }
@@ -181,7 +182,7 @@ impl Learners {
                     if let Some(held) = held.get_mut(&key) {
                         let outputs = work(&mut held.operator)?;
                         held.changed |= !outputs.is_empty();
-                        all.push((learner_name(&self.unit, &key).into(), outputs));
+                        all.push((unit_names::learner(&self.unit, &key).into(), outputs));
                     }
                 }
                 Ok(all)
@@ -205,11 +206,6 @@ impl Learners {
             }
         }
     }
-}
-
-/// The name of the learner of a key.
-pub fn learner_name(unit: &str, key: &str) -> String {
-    format!("{unit}/{key}")
 }
 
 /// Some rows of a batch, in order.

@@ -7,6 +7,7 @@ use crate::job::{pause, resume};
 use crate::lag::Reading;
 use crate::outbox::TopicPartition;
 use crate::router::Queue;
+use crate::unit_names::GLOBAL;
 use crate::worker::{Ended, FromWorker, StoreFor, ToWorker, UnitReport, Worker, WorkerConfig};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use lightcl_core::{Error, Result};
@@ -19,8 +20,6 @@ use std::time::{Duration, Instant};
 
 /// Blocks of records in a worker's channel.
 const CHANNEL_BLOCKS: usize = 4;
-/// Name of the unit of all partitions.
-const GLOBAL: &str = "global";
 /// Time before a unit that was displaced begins again; long enough for the group to notice a member that is gone.
 const RESTART_AFTER: Duration = Duration::from_secs(3);
 /// So many displacements in [`DISPLACED_WITHIN`] are no coincidence.

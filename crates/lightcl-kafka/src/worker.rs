@@ -13,6 +13,7 @@ use crate::records::RecordBlock;
 use crate::replay::Replay;
 use crate::start::{Known, Place, place};
 use crate::store::{Pressure, Saved, Store};
+use crate::unit_names;
 use arrow_schema::{DataType, Field, Schema};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use lightcl_core::{Error, Output, PositionedBatch, Positions, Result, RowOffsets};
@@ -334,9 +335,7 @@ impl Live<'_> {
         let offsets: Arc<[u64]> = records.iter().map(|&record| offset(record)).collect();
         let rows = offsets.len();
         let keys: Vec<String> = if self.learners.is_keyed() {
-            let key =
-                |record: usize| String::from_utf8_lossy(block.record(record).key.unwrap_or_default()).into_owned();
-            records.iter().map(|&record| key(record)).collect()
+            records.iter().map(|&record| unit_names::of_key(block.record(record).key)).collect()
         } else {
             Vec::new()
         };
