@@ -6,6 +6,9 @@
 
 pub mod config;
 pub mod format;
+pub mod health;
 pub mod records;
+pub mod topics;
 
 pub use config::{Connection, SecretSource};
+pub use health::Health;

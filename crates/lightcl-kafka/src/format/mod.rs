@@ -1,5 +1,6 @@
 //! Records to rows: one file a format, and one table of the columns that a job needs.
 
+use crate::config::SecretSource;
 use crate::records::RecordBlock;
 use arrow_array::RecordBatch;
 use lightcl_core::{Result, RowFault};
@@ -12,12 +13,18 @@ pub struct FormatConfig {
     pub kind: FormatKind,
     /// The columns that are needed, in any order; all others are left out.
     pub columns: Vec<String>,
+    /// Those of them whose values are names (label, id, task): they are read as they are written, never as numbers with a point.
+    pub exact: Vec<String>,
     /// Types given for columns, as arrow names them (`float64`, `utf8`, `list<float32>`); others are found out.
     pub types: BTreeMap<String, String>,
     /// What becomes of records without a value.
     pub tombstones: Tombstones,
     /// Base address of a schema registry with Confluent's interface, for Avro.
     pub registry: Option<String>,
+    /// The user at the schema registry.
+    pub registry_user: Option<String>,
+    /// Where the user's password stands.
+    pub registry_password: Option<SecretSource>,
     /// How CSV is written.
     pub csv: CsvFormat,
     /// Longest value; a longer one goes to the dead letters.
