@@ -211,19 +211,19 @@ fn mistakes_in_the_source_point_at_the_key() {
             "the secret \"registry.password\" in [source.secrets]",
         ),
         ("types = { w = \"utf8\" }\n", "", "6:9", "source.types names 'w', which is no column of [sample]"),
-        ("[source.csv]\ndelimiter = \";\"\n", "", "6:2", "source.csv is for source.format = \"csv\""),
-        ("format = \"csv\"\n[source.csv]\nhas_header = false\n", "", "7:2", "set source.csv.columns"),
+        ("[source.csv]\ndelimiter = \";\"\n", "", "6:1", "source.csv is for source.format = \"csv\""),
+        ("format = \"csv\"\n[source.csv]\nhas_header = false\n", "", "7:1", "set source.csv.columns"),
         (
             "format = \"csv\"\n[source.csv]\nhas_header = true\ncolumns = [\"x\"]\n",
             "",
-            "7:2",
+            "7:1",
             "leave source.csv.columns or",
         ),
         ("most_value_bytes = 0\n", "", "6:20", "must be at least 1"),
         ("", "[learner]\nmost_learners = 5\n", "11:17", "most_learners is for learner.scope = \"key\""),
         ("", "[learner]\nscope = \"key\"\n", "11:9", "parks learners in the state topic: set sink.topics.state"),
         ("", "[learner]\nscope = \"topic\"\n", "11:9", "there are \"partition\", \"key\", \"global\""),
-        ("", "[evaluate]\npath = \"a.csv\"\n", "10:2", "[evaluate] lacks the key 'type'"),
+        ("", "[evaluate]\npath = \"a.csv\"\n", "10:1", "[evaluate] lacks the key 'type'"),
         ("", "[metrics]\nlisten = \"9184\"\n", "11:10", "metrics.listen must be an address and a port"),
         ("", "[metrics]\nlisten = \":9184\"\n", "11:10", "such as \"127.0.0.1:9184\""),
     ] {
@@ -248,8 +248,8 @@ fn mistakes_in_the_source_point_at_the_key() {
 fn mistakes_in_the_sink_point_at_the_key() {
     let with = |sink: &str| format!("[sink]\ntype = \"kafka\"\n{sink}");
     for (sink, place, said) in [
-        ("", "10:2", "exactly_once keeps the state in a topic: set sink.topics.state"),
-        ("delivery = \"at_least_once\"\n", "10:2", "[sink.topics] names no topic, so nothing would be published"),
+        ("", "10:1", "exactly_once keeps the state in a topic: set sink.topics.state"),
+        ("delivery = \"at_least_once\"\n", "10:1", "[sink.topics] names no topic, so nothing would be published"),
         ("delivery = \"at_most_once\"\n", "12:12", "did you mean \"at_least_once\"?"),
         (
             "brokers = \"b:1\"\n[sink.topics]\nstate = \"s\"\n",
@@ -285,7 +285,7 @@ fn keys_of_kafka_are_refused_for_files() {
             "learner.scope needs source.type = \"kafka\": one learner reads all rows",
         ),
         ("", "[learner]\nmost_learners = 4\n", "learner.most_learners needs source.type = \"kafka\""),
-        ("", SINK, "7:2: sink needs source.type = \"kafka\": what is learnt from files goes to the output folder"),
+        ("", SINK, "7:1: sink needs source.type = \"kafka\": what is learnt from files goes to the output folder"),
     ] {
         let message = mistake_in(&with(source, more), &Overrides::default());
         assert!(message.contains(said), "{source}{more}: {message}");
