@@ -42,10 +42,10 @@ pub struct SourceConfig {
     pub start: Start,
     /// Whether to stop cleanly at the offsets that were the ends when the job started.
     pub until_end: bool,
-    /// Longest time that a row waits for its window to fill; then it is scored and learnt without a full one. None = for ever.
-    pub max_wait: Option<Duration>,
     /// How records become rows.
     pub format: FormatConfig,
+    /// Rows that have waited this long are scored and learnt without a full window; none: they wait.
+    pub max_wait: Option<Duration>,
 }
 
 /// Which topics are consumed.
@@ -133,8 +133,6 @@ pub enum ValueFormat {
     /// A JSON object.
     #[default]
     Json,
-    /// Avro behind the schema registry's frame; the schema is registered as `<topic>-value`.
-    Avro,
     /// An Arrow IPC stream, many predictions a record.
     Arrow,
 }

@@ -16,12 +16,15 @@
 //! | [`conformance::detector`] | a function that makes the detector |
 //! | [`conformance::learner`] | a function that makes the learner, and a stream of tasks of its shape |
 //! | [`conformance::sink`] | a function that makes an empty place with a way to open a sink on it and to read it |
+//!
+//! Kafka brokers and what goes with them are in [`services`].
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "a test kit reports by panicking")]
 
 pub mod conformance;
 mod memory;
 mod observations;
 mod random;
+pub mod services;
 pub mod streams;
 
 pub use memory::{MemorySink, MemorySource, MemoryStore, SoftmaxRegression};

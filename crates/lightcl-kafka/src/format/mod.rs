@@ -6,6 +6,17 @@ use arrow_array::RecordBatch;
 use lightcl_core::{Result, RowFault};
 use std::collections::BTreeMap;
 
+mod casting;
+mod cells;
+mod columns;
+mod csv;
+mod decoded;
+mod json;
+mod reader;
+mod record_columns;
+mod table;
+mod types;
+
 /// How records become rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FormatConfig {
@@ -13,22 +24,38 @@ pub struct FormatConfig {
     pub kind: FormatKind,
     /// The columns that are needed, in any order; all others are left out.
     pub columns: Vec<String>,
-    /// Those of them whose values are names (label, id, task): they are read as they are written, never as numbers with a point.
+    /// Columns whose values are names or times: labels, tasks, ids, event times and categories. Whole numbers in them stay
+    /// whole (64 bits); in all others of JSON, CSV and headers they are numbers like any other.
     pub exact: Vec<String>,
-    /// Types given for columns, as arrow names them (`float64`, `utf8`, `list<float32>`); others are found out.
+    /// Types given for columns (`float64`, `utf8`, `timestamp_ms`, `list<float32>`, `fixed_size_list<uint8, 3072>`); others
+    /// are found out. Where one is given, text is read as values of it.
     pub types: BTreeMap<String, String>,
     /// What becomes of records without a value.
     pub tombstones: Tombstones,
     /// Base address of a schema registry with Confluent's interface, for Avro.
     pub registry: Option<String>,
-    /// The user at the schema registry.
-    pub registry_user: Option<String>,
-    /// Where the user's password stands.
-    pub registry_password: Option<SecretSource>,
+    /// User name and password for the schema registry.
+    pub registry_auth: Option<(String, SecretSource)>,
     /// How CSV is written.
     pub csv: CsvFormat,
     /// Longest value; a longer one goes to the dead letters.
     pub most_value_bytes: usize,
+}
+
+impl Default for FormatConfig {
+    fn default() -> Self {
+        FormatConfig {
+            kind: FormatKind::default(),
+            columns: Vec::new(),
+            exact: Vec::new(),
+            types: BTreeMap::new(),
+            tombstones: Tombstones::default(),
+            registry: None,
+            registry_auth: None,
+            csv: CsvFormat::default(),
+            most_value_bytes: 16 << 20,
+        }
+    }
 }
 
 /// How values are encoded.
@@ -70,6 +97,12 @@ pub struct CsvFormat {
     pub columns: Vec<String>,
 }
 
+impl Default for CsvFormat {
+    fn default() -> Self {
+        CsvFormat { delimiter: b',', quote: b'"', columns: Vec::new() }
+    }
+}
+
 /// Rows that a block of records gave.
 #[derive(Debug, Clone)]
 pub struct Rows {
@@ -95,4 +128,33 @@ pub trait Format: lightcl_core::Stateful + Send {
     /// When something outside the records is missing (a schema registry that does not answer): retryable, and then nothing
     /// of the block counts as read. A record that cannot be read is a [`RowFault`] instead.
     fn read(&mut self, block: &RecordBlock) -> Result<Rows>;
+}
+
+/// Makes the reader of a format.
+///
+/// ```
+/// use lightcl_kafka::format::{self, FormatConfig};
+/// use lightcl_kafka::records::{NewRecord, RecordBlock};
+///
+/// let config = FormatConfig { columns: vec!["x".into(), "label".into()], exact: vec!["label".into()], ..Default::default() };
+/// let mut json = format::open(&config)?;
+/// let mut block = RecordBlock::new("samples", 0);
+/// for (offset, value) in [r#"{"x": 0.5, "label": 3}"#, r#"{"x": "?", "label": 4}"#].iter().enumerate() {
+///     let (offset, value) = (offset as i64, Some(value.as_bytes()));
+///     block.push(NewRecord { offset, timestamp_ms: None, key: None, value, headers: &[] });
+/// }
+/// let rows = json.read(&block)?;
+/// assert_eq!(rows.batch.schema().field(1).data_type().to_string(), "Int64");
+/// assert_eq!(rows.faults[0].message, "column 'x': found the text '?', expected a number");
+/// # Ok::<(), lightcl_core::Error>(())
+/// ```
+///
+/// # Errors
+/// When the configuration names a type that does not exist, or lacks what the format needs.
+pub fn open(config: &FormatConfig) -> Result<Box<dyn Format>> {
+    Ok(match config.kind {
+        FormatKind::Csv => Box::new(reader::Reader::new(csv::Csv::new(config)?, config)?),
+        FormatKind::Json => Box::new(reader::Reader::new(json::Json, config)?),
+        _ => return Err(lightcl_core::Error::user("this format is not there yet")),
+    })
 }

@@ -103,7 +103,7 @@ fn topics(pipeline: &Pipeline, text: &mut String) -> Result<()> {
         let _ =
             writeln!(text, "# source: topics {topics} at {}, which are read only by a run", source.connection.brokers);
         secrets("source", &source.connection, text);
-        if let Some(password) = &source.format.registry_password {
+        if let Some((_, password)) = &source.format.registry_auth {
             secret("source", "registry.password", password, text);
         }
         check_properties(&source.connection).map_err(|error| pipeline.locate(error, "source.client"))?;

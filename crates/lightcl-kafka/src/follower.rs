@@ -1,0 +1,264 @@
+//! Follows the snapshot topic: the newest whole model of each unit, verified, as soon as it is published.
+
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+use crate::config::{Connection, SecretSource};
+use lightcl_core::{Error, Result, Snapshot};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use shelf::{Seen, Shelf};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// Name that the client bears towards the brokers. Nothing is committed under it, and it is no member of a group.
+const GROUP: &str = "lightcl-snapshot-follower";
+/// Time between two looks for partitions that were added to the topic.
+const PARTITIONS_EVERY: Duration = Duration::from_secs(30);
+/// How long the brokers may take to say what the topic is.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most things that one poll gives.
+const MOST_NEWS: usize = 64;
+
+/// Which models are followed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// The model; all when there is none.
+    pub model_id: Option<String>,
+    /// The unit (a partition, a key, all of it); all when there is none.
+    pub unit: Option<String>,
+}
+
+impl Wanted {
+    fn is(&self, model_id: &str, unit: &str) -> bool {
+        self.model_id.as_deref().is_none_or(|wanted| wanted == model_id)
+            && self.unit.as_deref().is_none_or(|wanted| wanted == unit)
+    }
+}
+
+/// What a follower finds.
+#[derive(Debug)]
+pub enum Followed {
+    /// A snapshot, whole and verified.
+    Snapshot {
+        /// What it learnt from.
+        unit: String,
+        /// When its manifest was published, in milliseconds since 1970-01-01 UTC, where the topic says so.
+        published_ms: Option<i64>,
+        /// The snapshot.
+        snapshot: Box<Snapshot>,
+    },
+    /// A model that was given out before is gone from the topic.
+    Retired {
+        /// Name of the model.
+        model_id: String,
+        /// What it learnt from.
+        unit: String,
+    },
+    /// What the topic holds is no whole snapshot; the one before stays good. Said once a manifest.
+    Rejected {
+        /// Name of the model.
+        model_id: String,
+        /// What it learnt from.
+        unit: String,
+        /// What is wrong with it.
+        error: Error,
+    },
+}
+
+/// Reads a snapshot topic from its first record on and goes on for ever.
+pub struct Follower {
+    consumer: BaseConsumer,
+    topic: String,
+    partitions: BTreeSet<i32>,
+    /// Partitions that are read to their end, as it is now.
+    at_end: BTreeSet<i32>,
+    /// Whether all were at their end once: until then only the last snapshots count, and they may still be in pieces.
+    caught_up: bool,
+    shelf: Shelf,
+    looked: Instant,
+}
+
+impl Follower {
+    /// Starts to read a topic.
+    ///
+    /// # Errors
+    /// When the client cannot be made, or the brokers do not answer or do not know the topic.
+    pub fn open(connection: &Connection, topic: &str, wanted: Wanted) -> Result<Self> {
+        let mut config = client_config(connection)?;
+        config
+            .set("group.id", GROUP)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .set("allow.auto.create.topics", "false")
+            .set("check.crcs", "true")
+            // The topic is compacted: where its head moved, what is left is all there is.
+            .set("auto.offset.reset", "earliest");
+        let consumer: BaseConsumer = config.create().map_err(|error| kafka_error("follow the snapshots", error))?;
+        let mut follower = Follower {
+            consumer,
+            topic: topic.to_owned(),
+            partitions: BTreeSet::new(),
+            at_end: BTreeSet::new(),
+            caught_up: false,
+            shelf: Shelf::new(wanted),
+            looked: Instant::now(),
+        };
+        let found = follower.find_partitions(METADATA_TIMEOUT)?;
+        follower.assign(&found)?;
+        Ok(follower)
+    }
+
+    /// Whether everything that was in the topic when it was opened has been seen.
+    pub fn caught_up(&self) -> bool {
+        self.caught_up
+    }
+
+    /// Waits for something new, at most for `timeout`, and gives all that is at hand, in order. What was in the topic at
+    /// first is given when all of it has been read, and of it only the newest snapshot of each unit.
+    ///
+    /// # Errors
+    /// When the topic cannot be read any longer. Brokers that are away for a while are no error: what was given out stays
+    /// good.
+    pub fn poll(&mut self, timeout: Duration) -> Result<Vec<Followed>> {
+        let until = Instant::now() + timeout;
+        let mut news = Vec::new();
+        loop {
+            self.look_for_new_partitions()?;
+            let left = if news.is_empty() { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            match self.consumer.poll(left) {
+                None if !news.is_empty() => return Ok(news),
+                // The time is up, or the client did something for itself.
+                None => {}
+                Some(Ok(message)) => {
+                    self.at_end.remove(&message.partition());
+                    let seen = Seen {
+                        partition: message.partition(),
+                        offset: message.offset(),
+                        timestamp_ms: message.timestamp().to_millis(),
+                        key: message.key().unwrap_or_default(),
+                        value: message.payload(),
+                    };
+                    // At once: what comes next may overwrite what this manifest names.
+                    if self.shelf.see(seen) && self.caught_up {
+                        news.extend(self.shelf.take_news(false));
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.at_end.insert(partition);
+                    if self.at_end.is_superset(&self.partitions) {
+                        self.caught_up = true;
+                        news.extend(self.shelf.take_news(true));
+                    }
+                }
+                Some(Err(error)) if is_passing(&error) => {}
+                Some(Err(error)) => {
+                    return Err(kafka_error("read the snapshots", error).with("topic", &self.topic));
+                }
+            }
+            if news.len() >= MOST_NEWS || (news.is_empty() && Instant::now() >= until) {
+                return Ok(news);
+            }
+        }
+    }
+
+    fn find_partitions(&self, timeout: Duration) -> Result<BTreeSet<i32>> {
+        let failed = |error| kafka_error("find the snapshot topic", error).with("topic", &self.topic);
+        let metadata = self.consumer.fetch_metadata(Some(&self.topic), timeout).map_err(failed)?;
+        let found = metadata.topics().iter().find(|topic| topic.name() == self.topic);
+        let partitions: BTreeSet<i32> =
+            found.iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect();
+        if partitions.is_empty() {
+            return Err(Error::user("there is no such snapshot topic").with("topic", &self.topic));
+        }
+        Ok(partitions)
+    }
+
+    /// Reads further partitions from their first record on.
+    fn assign(&mut self, found: &BTreeSet<i32>) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        for &partition in found.difference(&self.partitions) {
+            list.add_partition_offset(&self.topic, partition, Offset::Beginning)
+                .map_err(|error| kafka_error("read the snapshots", error))?;
+        }
+        if list.count() > 0 {
+            self.consumer
+                .incremental_assign(&list)
+                .map_err(|error| kafka_error("read the snapshots", error).with("topic", &self.topic))?;
+            self.partitions.extend(found);
+        }
+        Ok(())
+    }
+
+    fn look_for_new_partitions(&mut self) -> Result<()> {
+        if self.looked.elapsed() < PARTITIONS_EVERY {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        match self.find_partitions(Duration::from_secs(1)) {
+            Ok(found) => self.assign(&found),
+            // Brokers that do not answer now will do so later; a topic that is gone is noticed by reading it.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Whether the client goes on by itself after an error.
+pub(crate) fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    !matches!(
+        error.rdkafka_error_code(),
+        None | Some(
+            Code::Fatal
+                | Code::Authentication
+                | Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::SaslAuthenticationFailed
+                | Code::UnknownTopic
+                | Code::UnknownPartition
+                | Code::UnknownTopicOrPartition
+                | Code::InvalidTopic
+        )
+    )
+}
+
+/// What every client of a connection is made from.
+pub(crate) fn client_config(connection: &Connection) -> Result<ClientConfig> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &connection.brokers);
+    for (name, value) in &connection.properties {
+        config.set(name, value);
+    }
+    for (name, source) in &connection.secrets {
+        config.set(name, secret(name, source)?);
+    }
+    Ok(config)
+}
+
+fn secret(property: &str, source: &SecretSource) -> Result<String> {
+    let failed = |place: String| Error::user("a secret cannot be read").with("property", property).with("from", place);
+    match source {
+        SecretSource::Environment(name) => {
+            std::env::var(name).map_err(|_| failed(format!("the environment variable {name}")))
+        }
+        SecretSource::File(path) => std::fs::read_to_string(path)
+            .map(|text| text.trim_end().to_owned())
+            .map_err(|error| failed(format!("the file {}", path.display())).caused_by(error)),
+    }
+}
+
+/// An error of the client, without values of settings: they may be secret.
+pub(crate) fn kafka_error(what: &str, error: KafkaError) -> Error {
+    match error {
+        KafkaError::ClientConfig(_, description, key, _) => {
+            Error::user(format!("cannot {what}: a setting is refused")).with("setting", key).with("reason", description)
+        }
+        error => Error::external(format!("cannot {what}")).caused_by(error),
+    }
+}

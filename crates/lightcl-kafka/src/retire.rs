@@ -1,0 +1,167 @@
+//! Removes retired models from compacted topics.
+
+use crate::config::Connection;
+use crate::follower::{client_config, is_passing, kafka_error};
+use crate::parts;
+use lightcl_core::{Error, Result};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a topic may give nothing before its end.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Which model is retired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retired {
+    /// Its name.
+    pub model_id: String,
+    /// The unit; all when there is none.
+    pub unit: Option<String>,
+}
+
+impl Retired {
+    /// Whether a key is one of its records: the first segments are those of its prefix.
+    pub fn has(&self, key: &str) -> bool {
+        let names: Vec<&str> = [self.model_id.as_str()].into_iter().chain(self.unit.as_deref()).collect();
+        key.strip_prefix(&parts::prefix(&names)).is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+/// Writes a tombstone for every record of a model in a compacted topic whose keys begin with model and unit, each into the
+/// partition where the record stands, manifests first. Gives how many there were. No job may learn the model any longer.
+///
+/// # Errors
+/// When the topic cannot be read or written.
+pub fn retire(connection: &Connection, topic: &str, retired: &Retired) -> Result<u64> {
+    let keys = keys_of(connection, topic, retired)?;
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    let failed = |error| kafka_error("write tombstones", error).with("topic", topic);
+    let mut config = client_config(connection)?;
+    config.set("enable.idempotence", "true").set("acks", "all").set("allow.auto.create.topics", "false");
+    let producer: BaseProducer<Deliveries> = config.create_with_context(Deliveries::default()).map_err(failed)?;
+    // A reader must not look for chunks that are gone.
+    let (manifests, others): (Vec<_>, Vec<_>) = keys.iter().partition(|(key, _)| key.ends_with("/manifest"));
+    for (key, &partition) in manifests.into_iter().chain(others) {
+        let mut record = BaseRecord::<str, [u8]>::to(topic).key(key).partition(partition);
+        loop {
+            match producer.send(record) {
+                Ok(()) => break,
+                Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                    record = back;
+                    producer.poll(Duration::from_millis(100));
+                }
+                Err((error, _)) => return Err(failed(error)),
+            }
+        }
+    }
+    producer.flush(STALL).map_err(failed)?;
+    let missed = producer.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    missed.map_or(Ok(keys.len() as u64), |error| Err(failed(error)))
+}
+
+/// Keys of a model that have a value, with the partition of each.
+fn keys_of(connection: &Connection, topic: &str, retired: &Retired) -> Result<BTreeMap<String, i32>> {
+    let failed = |error| kafka_error("read the topic", error).with("topic", topic);
+    let mut config = client_config(connection)?;
+    config
+        .set("group.id", "lightcl-retire")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed")
+        .set("allow.auto.create.topics", "false")
+        .set("auto.offset.reset", "earliest");
+    let consumer: BaseConsumer = config.create().map_err(failed)?;
+    let metadata = consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT).map_err(failed)?;
+    let partitions: BTreeSet<i32> = metadata
+        .topics()
+        .iter()
+        .filter(|found| found.name() == topic)
+        .flat_map(|found| found.partitions())
+        .map(|partition| partition.id())
+        .collect();
+    if partitions.is_empty() {
+        return Err(Error::user("there is no such topic").with("topic", topic));
+    }
+    let mut list = TopicPartitionList::new();
+    for &partition in &partitions {
+        list.add_partition_offset(topic, partition, Offset::Beginning).map_err(failed)?;
+    }
+    consumer.assign(&list).map_err(failed)?;
+    let mut left = partitions;
+    let mut keys = BTreeMap::new();
+    let mut heard = Instant::now();
+    while !left.is_empty() {
+        match consumer.poll(Duration::from_secs(1)) {
+            Some(Ok(message)) => {
+                heard = Instant::now();
+                let key = message.key().and_then(|key| str::from_utf8(key).ok()).filter(|key| retired.has(key));
+                match (key, message.payload()) {
+                    (Some(key), Some(_)) => {
+                        keys.insert(key.to_owned(), message.partition());
+                    }
+                    (Some(key), None) => {
+                        keys.remove(key);
+                    }
+                    (None, _) => {}
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                heard = Instant::now();
+                left.remove(&partition);
+            }
+            Some(Err(error)) if !is_passing(&error) => return Err(failed(error)),
+            _ if heard.elapsed() > STALL => {
+                return Err(Error::external("the brokers do not answer").with("topic", topic).retryable());
+            }
+            _ => {}
+        }
+    }
+    Ok(keys)
+}
+
+/// Remembers the first tombstone that did not arrive.
+#[derive(Default)]
+struct Deliveries(Mutex<Option<KafkaError>>);
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keys_of_the_model_are_its_own() {
+        let all = Retired { model_id: "shop".into(), unit: None };
+        let one = Retired { unit: Some("samples/1".into()), ..all.clone() };
+        for (key, of_all, of_one) in [
+            ("shop/samples%2F1/manifest", true, true),
+            ("shop/samples%2F1/suffix/a/0", true, true),
+            ("shop/samples%2F10/manifest", true, false),
+            ("shop2/samples%2F1/manifest", false, false),
+            ("shop", false, false),
+        ] {
+            assert_eq!((all.has(key), one.has(key)), (of_all, of_one), "{key}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What tests against a real broker share.
+
+#![allow(dead_code, reason = "no test needs all of it")]
+
+use lightcl_core::state::sha256_hex;
+use lightcl_core::{Blob, BlobEntry, Manifest, Positions, Snapshot};
+use lightcl_kafka::Connection;
+use lightcl_kafka::parts::Keyed;
+use lightcl_testkit::services::Broker;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::OwnedMessage;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const COMPACTED: &[&str] = &["cleanup.policy=compact"];
+
+pub fn connection(broker: &Broker) -> Connection {
+    Connection { brokers: broker.bootstrap(), ..Connection::default() }
+}
+
+pub fn producer(broker: &Broker, settings: &[(&str, &str)]) -> BaseProducer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker.bootstrap());
+    settings.iter().for_each(|(name, value)| {
+        config.set(*name, *value);
+    });
+    config.create().unwrap()
+}
+
+/// Writes records into partition 0 in order, and waits for them.
+pub fn write(producer: &BaseProducer, topic: &str, records: &[Keyed]) {
+    for Keyed { key, value } in records {
+        let mut record = BaseRecord::<str, [u8]>::to(topic).key(key).partition(0);
+        record.payload = value.as_deref();
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(Duration::from_secs(20)).unwrap();
+}
+
+/// All committed records of a topic of `partitions` partitions.
+pub fn read_all(broker: &Broker, topic: &str, partitions: i32) -> Vec<OwnedMessage> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .set("group.id", "reader")
+        .set("enable.partition.eof", "true")
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    let (mut found, mut ended) = (Vec::new(), 0);
+    while ended < partitions {
+        match consumer.poll(Duration::from_secs(20)).expect("the broker answers") {
+            Ok(message) => found.push(message.detach()),
+            Err(KafkaError::PartitionEOF(_)) => ended += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    found
+}
+
+pub fn snapshot(model_id: &str, version: u64, blobs: &[(&str, Vec<u8>)]) -> Snapshot {
+    let blobs: Vec<Blob> =
+        blobs.iter().map(|(role, bytes)| Blob { role: (*role).to_owned(), bytes: Arc::new(bytes.clone()) }).collect();
+    let entry = |blob: &Blob| BlobEntry {
+        role: blob.role.clone(),
+        sha256: sha256_hex(&blob.bytes),
+        bytes: blob.bytes.len() as u64,
+    };
+    let manifest = Manifest {
+        format: 1,
+        model_id: model_id.into(),
+        version,
+        parent: None,
+        task: 3,
+        reason: "interval".into(),
+        positions: Positions::default(),
+        samples: 0,
+        trained_samples: 0,
+        steps: 0,
+        prequential_accuracy: None,
+        plasticity: None,
+        stability: None,
+        config_sha256: String::new(),
+        learner: serde_json::Value::Null,
+        encoder: serde_json::Value::Null,
+        blobs: blobs.iter().map(entry).collect(),
+    };
+    Snapshot { manifest, blobs }
+}
