@@ -2,15 +2,19 @@
 
 use crate::client::{Context, client_config, kafka_error};
 use crate::config::{Connection, SinkConfig, SourceConfig, Topics};
+use crate::native;
 use lightcl_core::{Error, Result};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaConfRes;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{self, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -79,10 +83,11 @@ pub enum TopicState {
 /// When no broker answers, the input topics are not there, or a topic cannot be made.
 pub fn topics(source: &SourceConfig, sink: &SinkConfig, options: TopicOptions) -> Result<Vec<TopicReport>> {
     let input = input_partitions(source, options.partitions)?;
+    let lookout = Lookout::new(&sink.connection)?;
     let admin = admin(&sink.connection)?;
     let mut reports = Vec::new();
     for plan in plans(sink, input, options) {
-        let there = partitions_of(&admin, &plan.name, &sink.connection)?;
+        let there = lookout.partitions_of(&plan.name)?;
         let (state, faults) = match there {
             Some(partitions) => (TopicState::There { partitions }, faults(&admin, &plan, partitions, input)?),
             None if options.create => (create(&admin, &plan, options.replication)?, Vec::new()),
@@ -138,10 +143,10 @@ fn input_partitions(source: &SourceConfig, given: Option<i32>) -> Result<i32> {
                        largest input topic has";
         return given.ok_or_else(|| Error::user(message));
     };
-    let admin = admin(&source.connection)?;
+    let lookout = Lookout::new(&source.connection)?;
     let mut most = 0;
     for name in names {
-        match partitions_of(&admin, name, &source.connection)? {
+        match lookout.partitions_of(name)? {
             Some(partitions) => most = most.max(partitions),
             None if given.is_some() => most = most.max(given.unwrap_or(0)),
             None => {
@@ -155,19 +160,49 @@ fn input_partitions(source: &SourceConfig, given: Option<i32>) -> Result<i32> {
     Ok(most)
 }
 
-fn partitions_of(admin: &Admin, topic: &str, to: &Connection) -> Result<Option<i32>> {
-    let metadata = admin.inner().fetch_metadata(Some(topic), PATIENCE).map_err(|error| unreachable(&error, to))?;
-    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
-    match found.error().map(RDKafkaErrorCode::from) {
-        None => Ok(Some(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX))),
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-            let message = format!("not allowed to describe the topic '{topic}'; it takes the ACL Describe on it");
-            Err(Error::user(message).with("brokers", &to.brokers))
+/// Looks for topics with a consumer, since only that tells what brokers say against a user while it waits for them.
+struct Lookout<'a> {
+    consumer: BaseConsumer<Context>,
+    connection: &'a Connection,
+}
+
+impl<'a> Lookout<'a> {
+    fn new(connection: &'a Connection) -> Result<Self> {
+        let consumer = client_config(connection)?
+            .create_with_context(Context::of(connection))
+            .map_err(|error| kafka_error("cannot look at topics", error))?;
+        Ok(Lookout { consumer, connection })
+    }
+
+    /// Partitions of a topic, where there is such a topic.
+    fn partitions_of(&self, topic: &str) -> Result<Option<i32>> {
+        let done = AtomicBool::new(false);
+        let metadata = thread::scope(|scope| {
+            // Logs and tokens are served by whoever polls.
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    self.consumer.poll(Duration::from_millis(50));
+                }
+            });
+            let metadata = self.consumer.fetch_metadata(Some(topic), PATIENCE);
+            done.store(true, Ordering::Relaxed);
+            metadata
+        });
+        let to = self.connection;
+        let metadata = metadata.map_err(|error| unreachable(&error, to))?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None => Ok(Some(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX))),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                let message = format!("not allowed to describe the topic '{topic}'; it takes the ACL Describe on it");
+                Err(Error::user(message).with("brokers", &to.brokers))
+            }
+            Some(code) => {
+                let error = Error::external(format!("cannot look at the topic '{topic}'"));
+                Err(error.with("brokers", &to.brokers).caused_by(code))
+            }
         }
-        Some(code) => Err(Error::external(format!("cannot look at the topic '{topic}'"))
-            .with("brokers", &to.brokers)
-            .caused_by(code)),
     }
 }
 
@@ -255,9 +290,22 @@ fn create(admin: &Admin, plan: &TopicPlan, replication: Option<i32>) -> Result<T
 type Admin = AdminClient<Context>;
 
 fn admin(connection: &Connection) -> Result<Admin> {
-    client_config(connection)?
-        .create_with_context(Context::of(connection))
-        .map_err(|error| kafka_error("cannot look at topics", error))
+    let context = Context::of(connection);
+    // Nobody polls this client, so that it could not ask for a token when it needs one.
+    let token =
+        match &connection.oauth_token_file {
+            Some(_) => Some(context.generate_oauth_token(None).map_err(|error| {
+                Error::user("cannot read a token from oauth_token_file").caused_by(error.to_string())
+            })?),
+            None => None,
+        };
+    let admin: Admin = client_config(connection)?
+        .create_with_context(context)
+        .map_err(|error| kafka_error("cannot look at topics", error))?;
+    if let Some(token) = token {
+        native::set_oauth_token(admin.inner(), &token)?;
+    }
+    Ok(admin)
 }
 
 /// Whether the client knows all properties and takes their values. Secrets are not read; of them only names are checked.
