@@ -289,6 +289,7 @@ impl Polling<'_> {
         match command {
             Command::Read(places) => {
                 for (partition, from) in &places {
+                    log::debug!("{partition}: reading from {from}");
                     self.seek(partition, *from)?;
                 }
                 self.units.begin(&places);
@@ -395,6 +396,7 @@ impl Polling<'_> {
                 self.units.ended(&partition);
             }
         }
+        self.units.tell_ends();
         Ok(self.units.all_finished())
     }
 }

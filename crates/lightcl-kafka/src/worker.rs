@@ -433,6 +433,13 @@ impl Live<'_> {
             Failure::Refused(error) => Stop::Failed(error),
             Failure::Again(_) | Failure::Unknown(_) => Stop::Abandoned,
         })?;
+        log::debug!(
+            "{}: commit {:?}{} in {:?}",
+            self.worker.unit,
+            self.positions.0,
+            if save { " with state" } else { "" },
+            started.elapsed()
+        );
         self.committed = self.positions.clone();
         self.committed_at = Instant::now();
         if save {
