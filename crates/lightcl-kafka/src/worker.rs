@@ -371,9 +371,11 @@ impl Live<'_> {
         elapsed: Duration,
     ) -> Result<()> {
         let none = RecordBlock::new("", 0);
-        for (learner, outputs) in outputs {
+        for (number, (learner, outputs)) in outputs.into_iter().enumerate() {
             if !out {
                 let observer = &self.worker.config.observer;
+                // Rows and time are those of all learners together, and told once.
+                let (rows, elapsed) = if number == 0 { (rows, elapsed) } else { (0, Duration::ZERO) };
                 observer.pushed(&learner, self.learners.only(), rows, &outputs, elapsed);
             }
             for output in outputs {

@@ -49,13 +49,16 @@ fn describe_kafka() {
     describe_histogram!("lightcl_model_swap_seconds", Unit::Seconds, "Time from a model's publication to its use");
 }
 
-/// Records one slice of rows and what it led to.
-pub fn pushed(operator: &Operator, rows: usize, outputs: &[Output], elapsed: Duration) {
+/// Records one slice of rows and what it led to. Without an operator (every key has its own) there is no task or accuracy
+/// to record.
+pub fn pushed(operator: Option<&Operator>, rows: usize, outputs: &[Output], elapsed: Duration) {
     counter!("lightcl_samples_total").increment(rows as u64);
     histogram!("lightcl_push_seconds").record(elapsed);
-    gauge!("lightcl_task").set(f64::from(operator.current_task()));
-    if let Some(accuracy) = operator.prequential().report().window_accuracy {
-        gauge!("lightcl_prequential_accuracy").set(accuracy);
+    if let Some(operator) = operator {
+        gauge!("lightcl_task").set(f64::from(operator.current_task()));
+        if let Some(accuracy) = operator.prequential().report().window_accuracy {
+            gauge!("lightcl_prequential_accuracy").set(accuracy);
+        }
     }
     for output in outputs {
         match output {

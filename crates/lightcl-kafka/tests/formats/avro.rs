@@ -238,7 +238,7 @@ fn a_registry_that_does_not_answer_stops_reading_until_it_does() {
     let error = reader.read(&block).unwrap_err();
     assert!(error.is_retryable() && error.kind() == lightcl_core::ErrorKind::External, "{error}");
     assert!(error.to_string().contains(&format!("{}/schemas/ids/2", registry.address)), "{error}");
-    assert!(!format!("{error} {error:?}").contains("cret"));
+    assert!(!format!("{error} {error:?} {config:?}").contains("cret"));
     assert_eq!(reader.save().unwrap(), before);
     registry.schema(2, POINT);
     assert_eq!(shown(&reader.read(&block).unwrap(), "x"), ["1.0", "2.0"]);

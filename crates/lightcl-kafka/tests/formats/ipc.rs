@@ -100,7 +100,7 @@ fn tensors_keep_their_shape_also_in_the_state() {
     let other = Record::new(tensor(r#"{"shape":[2,1]}"#, &[1.0, 2.0]));
     let longer = Record::new(tensor(r#"{"shape":[1,3]}"#, &[1.0, 2.0, 3.0]));
     let mut reader = format::open(&config).unwrap();
-    reader.read(&block(&[first.clone()])).unwrap();
+    reader.read(&block(std::slice::from_ref(&first))).unwrap();
     let state = reader.save().unwrap();
     let mut reader = format::open(&config).unwrap();
     reader.restore(&state).unwrap();

@@ -8,5 +8,6 @@ mod csv;
 mod ipc;
 mod json;
 mod registry;
+mod speed;
 mod support;
 mod tensor;

@@ -8,20 +8,21 @@ use std::sync::{Arc, Mutex};
 /// What it answers: by path a status and a body.
 type Answers = Arc<Mutex<HashMap<String, (u16, String)>>>;
 
+/// For each request its path and its header `authorization`.
+type Requests = Arc<Mutex<Vec<(String, Option<String>)>>>;
+
 /// A server that answers until the test ends.
 pub struct FakeRegistry {
     pub address: String,
     answers: Answers,
-    /// For each request its path and its header `authorization`.
-    pub requests: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    pub requests: Requests,
 }
 
 impl FakeRegistry {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let registry =
-            FakeRegistry { address, answers: Answers::default(), requests: Arc::new(Mutex::new(Vec::new())) };
+        let registry = FakeRegistry { address, answers: Answers::default(), requests: Requests::default() };
         let (answers, requests) = (Arc::clone(&registry.answers), Arc::clone(&registry.requests));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -45,7 +46,7 @@ impl FakeRegistry {
     }
 }
 
-fn serve(stream: TcpStream, answers: &Answers, requests: &Mutex<Vec<(String, Option<String>)>>) -> std::io::Result<()> {
+fn serve(stream: TcpStream, answers: &Answers, requests: &Requests) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     loop {
