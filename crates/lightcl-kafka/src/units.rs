@@ -5,7 +5,7 @@ pub const GLOBAL: &str = "global";
 
 /// The unit of a partition.
 pub fn of_partition(topic: &str, partition: i32) -> String {
-    format!("{topic}/{partition}")
+    format!("{topic}-{partition}")
 }
 
 /// The unit of a key in its partition. Bytes that are no text stand as `\x` and two hexadecimal digits, a backslash as two,
@@ -14,9 +14,9 @@ pub fn of_partition(topic: &str, partition: i32) -> String {
 /// ```
 /// use lightcl_kafka::units;
 ///
-/// assert_eq!(units::of_key("t", 1, Some(b"shop-7")), "t/1/shop-7");
-/// assert_eq!(units::of_key("t", 1, Some(&[b'a', 0xff])), r"t/1/a\xff");
-/// assert_eq!(units::of_key("t", 1, None), "t/1");
+/// assert_eq!(units::of_key("t", 1, Some(b"shop-7")), "t-1/shop-7");
+/// assert_eq!(units::of_key("t", 1, Some(&[b'a', 0xff])), r"t-1/a\xff");
+/// assert_eq!(units::of_key("t", 1, None), "t-1");
 /// ```
 pub fn of_key(topic: &str, partition: i32, key: Option<&[u8]>) -> String {
     use std::fmt::Write;

@@ -13,7 +13,7 @@ use lightcl_core::{Error, PositionedBatch, Result, RowFault, Snapshot, Stateful}
 use lightcl_kafka::config::{
     Delivery, OrElse, OutputTopics, Scope, SinkConfig, SourceConfig, Start, Topics, ValueFormat,
 };
-use lightcl_kafka::format::{CsvFormat, Format, FormatConfig, FormatKind, Rows, Tombstones};
+use lightcl_kafka::format::{Format, FormatConfig, Rows, Tombstones};
 use lightcl_kafka::parts::{Keyed, Slots};
 use lightcl_kafka::records::RecordBlock;
 use lightcl_kafka::serving::{Event, Scored, Scoring, Served, ServingConfig, serve};
@@ -92,15 +92,7 @@ impl Scoring for Fake {
 
 fn config(broker: &Broker, name: &str) -> ServingConfig {
     let topic = |what: &str| Some(format!("{name}-{what}"));
-    let format = FormatConfig {
-        kind: FormatKind::Json,
-        columns: vec!["text".into()],
-        types: Default::default(),
-        tombstones: Tombstones::Skip,
-        registry: None,
-        csv: CsvFormat { delimiter: b',', quote: b'"', columns: Vec::new() },
-        most_value_bytes: 1 << 20,
-    };
+    let format = FormatConfig { columns: vec!["text".into()], tombstones: Tombstones::Skip, ..FormatConfig::default() };
     ServingConfig {
         source: SourceConfig {
             connection: connection(broker),
@@ -196,16 +188,16 @@ fn rows_are_scored_by_the_newest_model() {
         let has = |text: &str| events.lock().unwrap().iter().any(|event| event == text);
         until("it waits for a model", || has("waiting"));
         // Of another partition: the newest there is.
-        publish("serve-in/1", 1);
+        publish("serve-in-1", 1);
         until("rows before the first model are scored by it", || outputs().len() == 100);
-        publish("serve-in/0", 2);
-        let delay = until("the model is in force", || has("serve-in/0 v2"));
+        publish("serve-in-0", 2);
+        let delay = until("the model is in force", || has("serve-in-0 v2"));
         assert!(delay < Duration::from_secs(1), "{delay:?}");
         thread::sleep(Duration::from_millis(100));
         send(100, 200);
         until("rows are scored by the partition's own", || outputs().len() == 200);
-        publish("serve-in/0", 13);
-        until("a model of no use is said", || has("serve-in/0 rejected: an unlucky version"));
+        publish("serve-in-0", 13);
+        until("a model of no use is said", || has("serve-in-0 rejected: an unlucky version"));
         let bad = Keyed { key: "k".into(), value: Some(b"bad".to_vec()) };
         write(&producer, &input, &[bad, Keyed::tombstone("k".into())]);
         send(200, 210);
@@ -215,7 +207,7 @@ fn rows_are_scored_by_the_newest_model() {
     for (number, message) in outputs().iter().enumerate() {
         let found = value(message);
         let version = if number < 100 { 1 } else { 2 };
-        let unit = if number < 100 { "serve-in/1" } else { "serve-in/0" };
+        let unit = if number < 100 { "serve-in-1" } else { "serve-in-0" };
         assert_eq!(found["model_version"], version, "{found}");
         assert_eq!(found["predicted"], format!("v{version}"), "{found}");
         assert_eq!((&found["model_unit"], &found["id"]), (&unit.into(), &number.to_string().into()), "{found}");
@@ -252,7 +244,9 @@ fn members_share_partitions_and_swaps_do_not_stall_them() {
         return;
     }
     let broker = Broker::shared();
-    let config = config(broker, "share");
+    let mut config = config(broker, "share");
+    // Partitions go over soon after a member comes.
+    config.source.connection.properties.insert("heartbeat.interval.ms".into(), "200".into());
     broker.create_topic("share-in", 4, &[]);
     broker.create_topic("share-out", 1, &[]);
     broker.create_topic("share-dead", 1, &[]);

@@ -91,11 +91,21 @@ pub struct InspectArgs {
 #[derive(Debug, Args)]
 pub struct ScoreArgs {
     /// A snapshot: its folder or its manifest.
-    #[arg(value_name = "SNAPSHOT")]
-    pub snapshot: PathBuf,
+    #[arg(value_name = "SNAPSHOT", required_unless_present = "follow")]
+    pub snapshot: Option<PathBuf>,
     /// Rows to score: a file, a glob, a folder, or - for standard input.
-    #[arg(value_name = "INPUT")]
-    pub input: String,
+    #[arg(value_name = "INPUT", required_unless_present = "follow")]
+    pub input: Option<String>,
+    /// Score the events of a pipeline's Kafka source with the newest published snapshot, until it is stopped.
+    #[arg(
+        long,
+        value_name = "PIPELINE",
+        conflicts_with_all = ["snapshot", "input", "output", "kind", "format"]
+    )]
+    pub follow: Option<PathBuf>,
+    /// With --follow: set one key of the pipeline, as for run.
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "follow")]
+    pub set: Vec<String>,
     /// Where predictions go; standard output when it is left out.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
