@@ -11,7 +11,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use shelf::{Seen, Shelf};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Name that the client bears towards the brokers. Nothing is committed under it, and it is no member of a group.
@@ -76,8 +76,9 @@ pub struct Follower {
     partitions: BTreeSet<i32>,
     /// Partitions that are read to their end, as it is now.
     at_end: BTreeSet<i32>,
-    /// Whether all were at their end once: until then only the last snapshots count, and they may still be in pieces.
-    caught_up: bool,
+    /// Where partitions ended when they were opened, for those that have not been read as far yet. Until there are none,
+    /// only the last snapshots count, and they may still be in pieces.
+    ahead: BTreeMap<i32, i64>,
     shelf: Shelf,
     looked: Instant,
 }
@@ -105,18 +106,19 @@ impl Follower {
             topic: topic.to_owned(),
             partitions: BTreeSet::new(),
             at_end: BTreeSet::new(),
-            caught_up: false,
+            ahead: BTreeMap::new(),
             shelf: Shelf::new(wanted),
             looked: Instant::now(),
         };
         let found = follower.find_partitions(METADATA_TIMEOUT)?;
+        follower.ahead = ends(&follower.consumer, topic, &found)?;
         follower.assign(&found)?;
         Ok(follower)
     }
 
     /// Whether everything that was in the topic when it was opened has been seen.
     pub fn caught_up(&self) -> bool {
-        self.caught_up
+        self.ahead.is_empty()
     }
 
     /// Waits for something new, at most for `timeout`, and gives all that is at hand, in order. What was in the topic at
@@ -145,14 +147,16 @@ impl Follower {
                         value: message.payload(),
                     };
                     // At once: what comes next may overwrite what this manifest names.
-                    if self.shelf.see(seen) && self.caught_up {
+                    let is_news = self.shelf.see(seen);
+                    let arrived = pass(&mut self.ahead, message.partition(), message.offset());
+                    if arrived || (is_news && self.ahead.is_empty()) {
                         news.extend(self.shelf.take_news(false));
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.at_end.insert(partition);
+                    self.ahead.remove(&partition);
                     if self.at_end.is_superset(&self.partitions) {
-                        self.caught_up = true;
                         news.extend(self.shelf.take_news(true));
                     }
                 }
@@ -206,6 +210,30 @@ impl Follower {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// Where partitions end now; those without records are left out. The client says by itself when a partition is at its end,
+/// but only where for a while nothing new comes.
+pub(crate) fn ends(consumer: &BaseConsumer, topic: &str, partitions: &BTreeSet<i32>) -> Result<BTreeMap<i32, i64>> {
+    let mut ends = BTreeMap::new();
+    for &partition in partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT).map_err(|error| {
+            kafka_error("find the end of a partition", error).with("topic", topic).with("partition", partition)
+        })?;
+        if high > low {
+            ends.insert(partition, high);
+        }
+    }
+    Ok(ends)
+}
+
+/// Takes note of a record that was read; gives whether it was the last that was ahead.
+pub(crate) fn pass(ahead: &mut BTreeMap<i32, i64>, partition: i32, offset: i64) -> bool {
+    if ahead.get(&partition).is_none_or(|&end| offset + 1 < end) {
+        return false;
+    }
+    ahead.remove(&partition);
+    ahead.is_empty()
 }
 
 /// Whether the client goes on by itself after an error.

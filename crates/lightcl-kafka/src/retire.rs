@@ -1,7 +1,7 @@
 //! Removes retired models from compacted topics.
 
 use crate::config::Connection;
-use crate::follower::{client_config, is_passing, kafka_error};
+use crate::follower::{client_config, ends, is_passing, kafka_error, pass};
 use crate::parts;
 use lightcl_core::{Error, Result};
 use rdkafka::client::ClientContext;
@@ -98,7 +98,7 @@ fn keys_of(connection: &Connection, topic: &str, retired: &Retired) -> Result<BT
         list.add_partition_offset(topic, partition, Offset::Beginning).map_err(failed)?;
     }
     consumer.assign(&list).map_err(failed)?;
-    let mut left = partitions;
+    let mut left = ends(&consumer, topic, &partitions)?;
     let mut keys = BTreeMap::new();
     let mut heard = Instant::now();
     while !left.is_empty() {
@@ -115,6 +115,7 @@ fn keys_of(connection: &Connection, topic: &str, retired: &Retired) -> Result<BT
                     }
                     (None, _) => {}
                 }
+                pass(&mut left, message.partition(), message.offset());
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 heard = Instant::now();
