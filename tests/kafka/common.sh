@@ -106,8 +106,8 @@ end() { # NAME...: asks all of them to end, and after a grace time makes them
     local name deadline=$((SECONDS + grace))
     for name in "$@"; do
         # One that is paused hears the request only when it goes on.
-        alive "$name" && kill -TERM "${pids[$name]}" && kill -CONT "${pids[$name]}"
-    done 2>/dev/null
+        if alive "$name"; then kill -TERM "${pids[$name]}" && kill -CONT "${pids[$name]}" || true; fi 2>/dev/null
+    done
     for name in "$@"; do
         while alive "$name" && ((SECONDS < deadline)); do sleep 0.05; done
         slay "$name"
@@ -124,6 +124,8 @@ slay() { # NAME
 
 finish() {
     local status=$?
+    # Whatever fails on the way, the rest must be done.
+    set +e
     trap '' TERM INT HUP PIPE
     trap - EXIT
     # What is in a folder that goes away need not be put in order first.

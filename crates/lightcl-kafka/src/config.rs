@@ -44,6 +44,8 @@ pub struct SourceConfig {
     pub until_end: bool,
     /// How records become rows.
     pub format: FormatConfig,
+    /// Rows that have waited this long are scored and learnt without a full window; none: they wait.
+    pub max_wait: Option<Duration>,
 }
 
 /// Which topics are consumed.
@@ -131,8 +133,6 @@ pub enum ValueFormat {
     /// A JSON object.
     #[default]
     Json,
-    /// Avro behind the schema registry's frame; the schema is registered as `<topic>-value`.
-    Avro,
     /// An Arrow IPC stream, many predictions a record.
     Arrow,
 }

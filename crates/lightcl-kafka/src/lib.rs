@@ -4,14 +4,41 @@
 //! all of it) and publishes predictions, boundaries, stability reports, snapshots and dead letters in one transaction with
 //! the input offsets. State stands in a compacted topic. `docs/kafka.md` explains the guarantees and their limits.
 
+mod client;
+mod compacted;
 pub mod config;
+mod control;
+mod ends;
 pub mod follower;
 pub mod format;
+mod group;
+pub mod health;
+pub mod job;
+mod kafka_store;
+mod lag;
+mod learners;
+mod native;
+mod outbox;
 pub mod parts;
+mod predictions;
+mod producer;
 pub mod records;
+mod replay;
 pub mod retire;
+mod router;
 pub mod serving;
 pub mod snapshot_topic;
-pub mod units;
+mod start;
+pub mod store;
+pub mod unit_names;
+mod unit_record;
+mod units;
+mod worker;
 
 pub use config::{Connection, SecretSource};
+pub use job::{Finished, Job, Target};
+pub use learners::{OperatorFactory, Parking};
+pub use outbox::{OutRecord, TopicPartition};
+pub use producer::Failure;
+pub use unit_record::Step;
+pub use worker::{FormatOpener, Observer, UnitReport};

@@ -163,6 +163,28 @@ impl RecordBlock {
         }
     }
 
+    /// The record at an offset, if it is in the block.
+    pub fn find(&self, offset: i64) -> Option<Record<'_>> {
+        let number = self.records.binary_search_by_key(&offset, |entry| entry.offset).ok()?;
+        Some(self.record(number))
+    }
+
+    /// Splits off the records from an offset on, leaving those before it.
+    #[must_use]
+    pub fn split_off(&mut self, offset: i64) -> RecordBlock {
+        let at = self.records.partition_point(|entry| entry.offset < offset);
+        let mut rest = RecordBlock::new(Arc::clone(&self.topic), self.partition);
+        for number in at..self.len() {
+            let record = self.record(number);
+            let headers: Vec<Header<'_>> = record.headers().collect();
+            let Record { offset, timestamp_ms, key, value, .. } = record;
+            rest.push(NewRecord { offset, timestamp_ms, key, value, headers: &headers });
+        }
+        // The bytes of what was split off stay until the block goes.
+        self.records.truncate(at);
+        rest
+    }
+
     /// All records in order.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
         (0..self.len()).map(|number| self.record(number))

@@ -12,7 +12,7 @@ use crate::config::{Scope, SinkConfig, SourceConfig};
 use crate::follower::Wanted;
 use crate::format::{Format, FormatConfig, Rows};
 use crate::records::RecordBlock;
-use crate::units;
+use crate::unit_names;
 use intake::{Intake, Partition};
 use lightcl_core::{Error, Position, PositionedBatch, Prediction, Result, RowOffsets, Snapshot};
 use metrics::counter;
@@ -283,7 +283,7 @@ impl<S: Scoring> Serving<'_, S> {
         };
         let Rows { batch, records, faults, skipped } = format.read(block)?;
         self.served.skipped += skipped;
-        let name = units::of_partition(&partition.0, partition.1);
+        let name = unit_names::of_partition(&partition.0, partition.1);
         let offsets: Vec<u64> = records.iter().map(|&record| block.record(record).offset as u64).collect();
         let next = block.record(block.len() - 1).offset as u64 + 1;
         let rows = PositionedBatch {
@@ -297,8 +297,8 @@ impl<S: Scoring> Serving<'_, S> {
         while start < records.len() {
             let unit_of = |row: usize| match self.config.scope {
                 Scope::Partition => name.clone(),
-                Scope::Key { .. } => units::of_key(&partition.0, partition.1, block.record(records[row]).key),
-                Scope::Global => units::GLOBAL.to_owned(),
+                Scope::Key { .. } => unit_names::learner(&name, &unit_names::of_key(block.record(records[row]).key)),
+                Scope::Global => unit_names::GLOBAL.to_owned(),
             };
             let Some(loaded) = models.of(&unit_of(start)) else {
                 return Err(Error::internal("there is no model to score with"));

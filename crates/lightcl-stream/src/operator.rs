@@ -154,13 +154,7 @@ impl Operator {
         if self.progress.finished {
             return Ok(outputs);
         }
-        self.score_waiting(&mut outputs)?;
-        self.decide(self.progress.pending.len(), &mut outputs)?;
-        self.learn_full_windows(&mut outputs)?;
-        let rest = std::mem::take(&mut self.progress.pending);
-        self.progress.pending = Samples::empty(&rest.shape);
-        self.progress.scored = 0;
-        self.learn(rest, &mut outputs)?;
+        self.take_what_waits(&mut outputs)?;
         self.evaluate()?;
         self.progress.finished = true;
         outputs.push(self.stability_report("end")?);
@@ -168,6 +162,33 @@ impl Operator {
             outputs.extend(self.snapshot("end")?);
         }
         Ok(outputs)
+    }
+
+    /// Scores and learns what waits without the rows that would fill its window, so that predictions of a stream that stands
+    /// still do not wait for it. Where that is done is part of what is learnt: a replay must do it at the same rows.
+    ///
+    /// # Errors
+    /// As [`Operator::push`].
+    pub fn close_window(&mut self) -> Result<Vec<Output>> {
+        let mut outputs = Vec::new();
+        self.take_what_waits(&mut outputs)?;
+        self.emit_by_count(&mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// Rows read that were not learnt from yet.
+    pub fn waiting_rows(&self) -> usize {
+        self.progress.pending.len()
+    }
+
+    fn take_what_waits(&mut self, outputs: &mut Vec<Output>) -> Result<()> {
+        self.score_waiting(outputs)?;
+        self.decide(self.progress.pending.len(), outputs)?;
+        self.learn_full_windows(outputs)?;
+        let rest = std::mem::take(&mut self.progress.pending);
+        self.progress.pending = Samples::empty(&rest.shape);
+        self.progress.scored = 0;
+        self.learn(rest, outputs)
     }
 
     /// The learner as it is now, to score rows with.

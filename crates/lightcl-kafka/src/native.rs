@@ -1,0 +1,52 @@
+//! The two things that the client's safe interface does not give: headers whose names are not UTF-8 (its own iterator
+//! panics on them), and the generation of a group's metadata (without which a fence could be missing unseen).
+
+use crate::records::Header;
+use rdkafka::bindings as native;
+use rdkafka::client::Client;
+use rdkafka::message::BorrowedMessage;
+use std::ffi::CStr;
+use std::ptr;
+
+/// Calls `visit` with the headers of a message, in order.
+#[expect(unsafe_code, reason = "the crate's own reader of headers panics where a name is not UTF-8")]
+pub fn with_headers<T>(message: &BorrowedMessage<'_>, visit: impl FnOnce(&[Header<'_>]) -> T) -> T {
+    let mut headers: Vec<Header<'_>> = Vec::new();
+    let mut list = ptr::null_mut();
+    // SAFETY: the message is alive as long as the borrow, and owns its headers; `list` is only read when the call says
+    // that there are some. (A call of this function may parse them, which the client does under its own rules; a message
+    // is read by one thread, since `BorrowedMessage` is not shared here.)
+    let found = unsafe { native::rd_kafka_message_headers(message.ptr(), &mut list) };
+    if found == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && !list.is_null() {
+        let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+        for index in 0.. {
+            // SAFETY: `list` came from the call above and lives as long as the message; the three places are ours. An
+            // index beyond the end is an error by contract, not undefined.
+            let found = unsafe { native::rd_kafka_header_get_all(list, index, &mut name, &mut value, &mut size) };
+            if found != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
+                break;
+            }
+            // SAFETY: names end with a zero byte by contract and live as long as the list.
+            let name = unsafe { CStr::from_ptr(name) }.to_bytes();
+            // SAFETY: a value that is not null has `size` bytes and lives as long as the list.
+            let value = (!value.is_null()).then(|| unsafe { std::slice::from_raw_parts(value.cast::<u8>(), size) });
+            headers.push(Header { name, value });
+        }
+    }
+    visit(&headers)
+}
+
+/// The generation in which a consumer is a member of its group; negative while it is none.
+#[expect(unsafe_code, reason = "the crate does not tell the generation")]
+pub fn generation<C: rdkafka::ClientContext>(client: &Client<C>) -> i32 {
+    // SAFETY: the client is alive; the metadata is a copy that is ours to destroy, and is read before that only.
+    unsafe {
+        let metadata = native::rd_kafka_consumer_group_metadata(client.native_ptr());
+        if metadata.is_null() {
+            return -1;
+        }
+        let generation = native::rd_kafka_consumer_group_metadata_generation_id(metadata);
+        native::rd_kafka_consumer_group_metadata_destroy(metadata);
+        generation
+    }
+}

@@ -1,0 +1,364 @@
+//! A producer that delivers a batch of records together with input offsets: in one transaction, or at least once.
+
+use crate::client::{Context, client_config, is_transient, kafka_error};
+use crate::config::Connection;
+use crate::outbox::OutRecord;
+use lightcl_core::{Error, Result};
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientConfig, TopicPartitionList};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long one call of a transaction may take. All of them block; none runs on the thread that polls the consumer.
+const TRANSACTION_CALL: Duration = Duration::from_secs(30);
+/// How long an open transaction of a dead producer may hold up readers.
+const TRANSACTION_TIMEOUT_MS: &str = "60000";
+
+/// Why a delivery failed, and so what may be done next.
+#[derive(Debug)]
+pub enum Failure {
+    /// The transaction was aborted; the same may be delivered again.
+    Again(Error),
+    /// The transaction was aborted since the group has moved on: deliver again only as a member of its new generation.
+    NotMember(Error),
+    /// Whether it was committed is not known. The producer is gone: open it again and look at the committed offsets.
+    Unknown(Error),
+    /// Another producer has taken over this transactional id.
+    Fenced(Error),
+    /// It will fail again.
+    Refused(Error),
+}
+
+impl Failure {
+    /// What happened.
+    pub fn into_error(self) -> Error {
+        match self {
+            Failure::Again(error)
+            | Failure::NotMember(error)
+            | Failure::Unknown(error)
+            | Failure::Fenced(error)
+            | Failure::Refused(error) => error,
+        }
+    }
+}
+
+/// Collects what became of records.
+#[derive(Default)]
+pub struct DeliveryContext {
+    context: Context,
+    failed: Mutex<Option<(String, RDKafkaErrorCode)>>,
+    offsets: Mutex<Vec<(usize, i32, i64)>>,
+}
+
+impl ClientContext for DeliveryContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.context.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.context.error(error, reason);
+    }
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.context.generate_oauth_token(config)
+    }
+}
+
+impl ProducerContext for DeliveryContext {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
+        match result {
+            Ok(message) if token > 0 => {
+                let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+                offsets.push((token, message.partition(), message.offset()));
+            }
+            Ok(_) => {}
+            Err((error, message)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                // Records purged by an abort say nothing of the cause.
+                if !matches!(code, RDKafkaErrorCode::PurgeInflight | RDKafkaErrorCode::PurgeQueue) {
+                    let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    failed.get_or_insert((message.topic().to_owned(), code));
+                }
+            }
+        }
+    }
+}
+
+/// A producer; made when it is first needed, and made anew after what leaves it in doubt.
+pub struct Deliverer {
+    connection: Connection,
+    /// None for at-least-once delivery.
+    transactional_id: Option<String>,
+    producer: Option<BaseProducer<DeliveryContext>>,
+}
+
+impl Deliverer {
+    /// A producer with this transactional id, or without transactions.
+    pub fn new(connection: Connection, transactional_id: Option<String>) -> Self {
+        Deliverer { connection, transactional_id, producer: None }
+    }
+
+    /// Makes the producer, unless there is one. Ends what an earlier producer of the same id left open.
+    ///
+    /// # Errors
+    /// When the client cannot be made, or no broker answers (retryable).
+    pub fn open(&mut self) -> Result<()> {
+        if self.producer.is_some() {
+            return Ok(());
+        }
+        let mut config: ClientConfig = client_config(&self.connection)?;
+        let default = |config: &mut ClientConfig, name: &str, value: &str| {
+            if config.get(name).is_none() {
+                config.set(name, value);
+            }
+        };
+        default(&mut config, "compression.type", "lz4");
+        default(&mut config, "linger.ms", "5");
+        default(&mut config, "transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
+        // Larger than what outputs are cut to: the topic's own limit is then the one that counts.
+        default(&mut config, "message.max.bytes", "8388608");
+        default(&mut config, "queue.buffering.max.kbytes", "65536");
+        config.set("enable.idempotence", "true").set("acks", "all");
+        if let Some(id) = &self.transactional_id {
+            config.set("transactional.id", id);
+        } else {
+            config.remove("transaction.timeout.ms");
+        }
+        let context = DeliveryContext { context: Context::of(&self.connection), ..DeliveryContext::default() };
+        let producer: BaseProducer<DeliveryContext> = config
+            .create_with_context(context)
+            .map_err(|error| kafka_error("cannot make a producer; see [sink]", error))?;
+        if self.transactional_id.is_some() {
+            producer.init_transactions(TRANSACTION_CALL).map_err(|error| {
+                let retryable = matches!(&error, KafkaError::Transaction(inner)
+                    if !inner.is_fatal() || is_transient(inner.code()));
+                let error = kafka_error("cannot begin to use transactions", error);
+                if retryable { error.retryable() } else { error }
+            })?;
+        }
+        self.producer = Some(producer);
+        Ok(())
+    }
+
+    /// Delivers records and, with a transaction, input offsets as one unit. Gives the place of each record with a token:
+    /// token, partition, offset.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn deliver(
+        &mut self,
+        records: &[OutRecord],
+        offsets: &TopicPartitionList,
+        group: Option<&ConsumerGroupMetadata>,
+    ) -> Result<Vec<(usize, i32, i64)>, Failure> {
+        self.open()
+            .map_err(|error| if error.is_retryable() { Failure::Unknown(error) } else { Failure::Refused(error) })?;
+        let Some(producer) = &self.producer else {
+            return Err(Failure::Refused(Error::internal("there is no producer")));
+        };
+        clear(producer);
+        let result = match (&self.transactional_id, group) {
+            (Some(_), Some(group)) => transaction(producer, records, offsets, group),
+            (Some(_), None) => Err(Failure::NotMember(Error::external("this instance is not a member of its group"))),
+            (None, _) => plain(producer, records),
+        };
+        if matches!(result, Err(Failure::Unknown(_) | Failure::Fenced(_))) {
+            self.producer = None;
+        }
+        result
+    }
+}
+
+fn clear(producer: &BaseProducer<DeliveryContext>) {
+    let context = producer.client().context();
+    *context.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    context.offsets.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+fn placed(producer: &BaseProducer<DeliveryContext>) -> Vec<(usize, i32, i64)> {
+    let mut offsets = producer.client().context().offsets.lock().unwrap_or_else(PoisonError::into_inner);
+    std::mem::take(&mut *offsets)
+}
+
+fn transaction(
+    producer: &BaseProducer<DeliveryContext>,
+    records: &[OutRecord],
+    offsets: &TopicPartitionList,
+    group: &ConsumerGroupMetadata,
+) -> Result<Vec<(usize, i32, i64)>, Failure> {
+    step("begin a transaction", || producer.begin_transaction()).map_err(|error| classify(producer, error))?;
+    if let Err(failure) = enqueue(producer, records) {
+        return Err(aborted(producer, failure));
+    }
+    step("add the input offsets to the transaction", || {
+        producer.send_offsets_to_transaction(offsets, group, TRANSACTION_CALL)
+    })
+    .map_err(|error| classify(producer, error))?;
+    // Committing flushes first, so that a record that fails shows here too.
+    step("commit the transaction", || producer.commit_transaction(TRANSACTION_CALL))
+        .map_err(|error| classify(producer, error))?;
+    Ok(placed(producer))
+}
+
+fn plain(producer: &BaseProducer<DeliveryContext>, records: &[OutRecord]) -> Result<Vec<(usize, i32, i64)>, Failure> {
+    enqueue(producer, records)?;
+    producer.flush(TRANSACTION_CALL).map_err(|error| Failure::Again(kafka_error("cannot deliver outputs", error)))?;
+    match first_failed(producer) {
+        None => Ok(placed(producer)),
+        Some(error) if error.is_retryable() => Err(Failure::Again(error)),
+        Some(error) => Err(Failure::Refused(error)),
+    }
+}
+
+/// Hands records to the client, waiting while its queue is full.
+fn enqueue(producer: &BaseProducer<DeliveryContext>, records: &[OutRecord]) -> Result<(), Failure> {
+    let deadline = Instant::now() + TRANSACTION_CALL;
+    for record in records {
+        let mut headers = (!record.headers.is_empty()).then(|| {
+            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            for (name, value) in &record.headers {
+                headers = headers.insert(Header { key: name, value: value.as_deref() });
+            }
+            headers
+        });
+        loop {
+            let mut out: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&record.topic, record.token);
+            out.partition = record.partition;
+            out.key = record.key.as_deref();
+            out.payload = record.value.as_deref();
+            out.headers = headers.take();
+            match producer.send(out) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    headers = back.headers;
+                    if Instant::now() > deadline {
+                        return Err(Failure::Again(Error::external("the brokers do not take outputs").retryable()));
+                    }
+                    producer.poll(Duration::from_millis(50));
+                }
+                Err((error, _)) => {
+                    let too_large = error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+                    let retryable = error.rdkafka_error_code().is_some_and(is_transient);
+                    let error = kafka_error("an output cannot be produced", error).with("topic", &record.topic);
+                    let error = if too_large { too_large_for(&record.topic) } else { error };
+                    return Err(if retryable { Failure::Again(error) } else { Failure::Refused(error) });
+                }
+            }
+        }
+    }
+    producer.poll(Duration::ZERO);
+    Ok(())
+}
+
+fn too_large_for(topic: &str) -> Error {
+    Error::user(
+        "an output is larger than its topic takes; lower sink.chunk_bytes or raise the topic's max.message.bytes",
+    )
+    .with("topic", topic)
+}
+
+/// The first record that failed, as an error.
+fn first_failed(producer: &BaseProducer<DeliveryContext>) -> Option<Error> {
+    let failed = producer.client().context().failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (topic, code) = failed?;
+    Some(match code {
+        RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize => too_large_for(&topic),
+        RDKafkaErrorCode::UnknownTopic
+        | RDKafkaErrorCode::UnknownTopicOrPartition
+        | RDKafkaErrorCode::UnknownPartition => {
+            Error::user("there is no such output topic; make it, for one with 'lightcl kafka topics PIPELINE --create'")
+                .with("topic", topic)
+        }
+        RDKafkaErrorCode::TopicAuthorizationFailed => {
+            Error::user("this user may not write to an output topic; docs/kafka.md lists the rights that are needed")
+                .with("topic", topic)
+        }
+        code => {
+            let error = Error::external("an output was not delivered").with("topic", topic).with("kafka", code);
+            if is_transient(code) { error.retryable() } else { error }
+        }
+    })
+}
+
+/// Calls until it does not say that the same call may be made again.
+fn step(
+    what: &'static str,
+    call: impl Fn() -> rdkafka::error::KafkaResult<()>,
+) -> Result<(), (&'static str, KafkaError)> {
+    let deadline = Instant::now() + TRANSACTION_CALL;
+    loop {
+        match call() {
+            Ok(()) => return Ok(()),
+            Err(KafkaError::Transaction(inner))
+                if inner.is_retriable() && !inner.is_fatal() && Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(error) => return Err((what, error)),
+        }
+    }
+}
+
+/// What an error of a call leaves behind. Anything not known to be harmless leaves the outcome unknown.
+fn classify(producer: &BaseProducer<DeliveryContext>, (what, error): (&'static str, KafkaError)) -> Failure {
+    use RDKafkaErrorCode::{
+        Fenced, FencedInstanceId, IllegalGeneration, InvalidProducerEpoch, ProducerFenced, RebalanceInProgress,
+        UnknownMemberId,
+    };
+    let (code, fatal, abort) = match &error {
+        KafkaError::Transaction(inner) => (inner.code(), inner.is_fatal(), inner.txn_requires_abort()),
+        other => (other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail), false, false),
+    };
+    let cause = first_failed(producer);
+    let error = kafka_error(format!("cannot {what}"), error);
+    if matches!(code, Fenced | ProducerFenced | InvalidProducerEpoch) {
+        return Failure::Fenced(error);
+    }
+    if fatal {
+        let now_fenced = producer
+            .client()
+            .fatal_error()
+            .is_some_and(|(code, _)| matches!(code, Fenced | ProducerFenced | InvalidProducerEpoch));
+        return if now_fenced { Failure::Fenced(error) } else { Failure::Unknown(error) };
+    }
+    if !abort {
+        return Failure::Unknown(error);
+    }
+    let failure = match code {
+        IllegalGeneration | UnknownMemberId | RebalanceInProgress | FencedInstanceId => Failure::NotMember(error),
+        _ => match cause {
+            Some(cause) if !cause.is_retryable() => Failure::Refused(cause),
+            Some(cause) => Failure::Again(cause),
+            None => Failure::Again(error),
+        },
+    };
+    aborted(producer, failure)
+}
+
+/// Aborts, and gives the failure that led here, or a worse one when aborting fails too.
+fn aborted(producer: &BaseProducer<DeliveryContext>, failure: Failure) -> Failure {
+    match step("abort the transaction", || producer.abort_transaction(TRANSACTION_CALL)) {
+        Ok(()) => failure,
+        Err((what, error)) => {
+            log::warn!("cannot {what} after: {}", failure.into_error());
+            let code = error.rdkafka_error_code();
+            let error = kafka_error(format!("cannot {what}"), error);
+            if matches!(code, Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced)) {
+                Failure::Fenced(error)
+            } else {
+                Failure::Unknown(error)
+            }
+        }
+    }
+}
