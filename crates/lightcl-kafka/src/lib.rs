@@ -30,12 +30,14 @@ pub mod serving;
 pub mod snapshot_topic;
 mod start;
 pub mod store;
+pub mod topics;
 pub mod unit_names;
 mod unit_record;
 mod units;
 mod worker;
 
 pub use config::{Connection, SecretSource};
+pub use health::Health;
 pub use job::{Finished, Job, Target};
 pub use learners::{OperatorFactory, Parking};
 pub use outbox::{OutRecord, TopicPartition};

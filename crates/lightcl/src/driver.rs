@@ -6,6 +6,7 @@
 use crate::meters;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use lightcl_core::{Commit, Error, Output, PositionedBatch, Positions, Result, Sink, Source, Stateful};
+use lightcl_kafka::Health;
 use lightcl_stream::Operator;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,8 @@ pub struct Run {
     pub slice_rows: usize,
     /// Set it to stop cleanly: the slice in hand is finished and committed.
     pub stop: Arc<AtomicBool>,
+    /// Told when the run is ready and that it goes on.
+    pub health: Arc<Health>,
 }
 
 /// How a run ended.
@@ -79,7 +82,7 @@ impl Run {
     /// # Errors
     /// What source, operator or sink return; everything committed before that stands.
     pub fn drive(self, show: &mut dyn FnMut(&Progress, &[Output])) -> Result<Finished> {
-        let Run { mut source, mut operator, mut sink, checkpoints, slice_rows, stop } = self;
+        let Run { mut source, mut operator, mut sink, checkpoints, slice_rows, stop, health } = self;
         let recovered = sink.recover()?;
         let mut epoch = 0;
         if let Some(commit) = recovered {
@@ -87,6 +90,7 @@ impl Run {
             source.seek(&commit.positions)?;
             epoch = commit.epoch;
         }
+        health.set_ready(true);
         let total = source.total_rows();
         let resumed_at = operator.samples();
         let started = Instant::now();
@@ -106,6 +110,7 @@ impl Run {
                 total,
                 slice_rows: slice_rows.max(1),
                 stop: &stop,
+                health: &health,
             }
             .run(batches_in, show);
             // The loop has let go of both channels: reader and writer end. A writer's error is the cause of the
@@ -174,6 +179,7 @@ struct Loop<'a> {
     total: Option<u64>,
     slice_rows: usize,
     stop: &'a AtomicBool,
+    health: &'a Health,
 }
 
 impl Loop<'_> {
@@ -198,6 +204,7 @@ impl Loop<'_> {
                 let started = Instant::now();
                 let outputs = self.operator.push(&slice)?;
                 meters::pushed(self.operator, slice.batch.num_rows(), &outputs, started.elapsed());
+                self.health.progress();
                 let task_ended = outputs.iter().any(|output| matches!(output, Output::Boundary(_)));
                 show(&self.progress(), &outputs);
                 self.send(ToSink::Outputs(outputs))?;

@@ -6,6 +6,8 @@ mod bench;
 pub mod cli;
 pub mod config;
 pub mod driver;
+pub mod http;
+pub mod logs;
 pub mod meters;
 pub mod sink;
 pub mod source;

@@ -296,3 +296,84 @@ fn an_output_folder_that_cannot_be_made_or_written_is_a_clear_error() {
         None => println!("skipped in part: this user may write into read-only folders"),
     }
 }
+
+#[test]
+fn logs_are_text_or_one_json_object_a_line() {
+    let run = |arguments: &[&str], level: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lightcl"));
+        command.current_dir(top()).args(arguments);
+        level.map(|level| command.env("LIGHTCL_LOG", level));
+        let output = command.output().unwrap();
+        (output.status.code(), err(&output))
+    };
+    let (code, said) = run(&["run", "nowhere.toml"], None);
+    assert_eq!(code, Some(2));
+    assert!(said.starts_with("error: there is no pipeline file nowhere.toml"), "{said}");
+    let (code, said) = run(&["--log", "json", "run", "nowhere.toml"], None);
+    assert_eq!((code, said.lines().count()), (Some(2), 1));
+    let line: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((line["level"].as_str(), line["fields"]["exit_code"].as_u64()), (Some("error"), Some(2)));
+    assert!(line["message"].as_str().unwrap().contains("nowhere.toml") && line["time"].is_string(), "{line}");
+    let (code, said) = run(&["run", "nowhere.toml"], Some("loud"));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("LIGHTCL_LOG must be one of off, error, warn, info, debug, trace"), "{said}");
+}
+
+/// A pipeline over Kafka; `own` follows in `[source]`.
+fn kafka_pipeline(folder: &Path, own: &str) -> String {
+    let path = folder.join("topics.toml");
+    let text = format!(
+        "[source]\ntype = \"kafka\"\nbrokers = \"127.0.0.1:1\"\ntopics = [\"samples\"]\ngroup = \"shop\"\n{own}[sample]\n\
+         features = [\"x\"]\nlabel = \"y\"\n[sink]\ntype = \"kafka\"\n[sink.topics]\nstate = \"state\"\n"
+    );
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn check_explains_a_kafka_job_without_a_broker_and_without_its_secrets() {
+    let folder = tempdir().unwrap();
+    let secret = folder.path().join("password");
+    fs::write(&secret, "hunter2\n").unwrap();
+    let own = format!(
+        "[source.client]\nsecurity.protocol = \"SASL_PLAINTEXT\"\n[source.secrets]\nsasl.password = {{ file = {secret:?} }}\n\
+         ssl.key.password = {{ env = \"LIGHTCL_TEST_KEY\" }}\n"
+    );
+    let path = kafka_pipeline(folder.path(), &own);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lightcl"));
+    let output = command.args(["check", &path]).env("LIGHTCL_TEST_KEY", "hunter3").output().unwrap();
+    let text = out(&output);
+    assert!(output.status.success(), "{}", err(&output));
+    for said in [
+        "client = { \"security.protocol\" = \"SASL_PLAINTEXT\" }",
+        "# source: topics samples at 127.0.0.1:1, which are read only by a run",
+        "# secret of [source]: ssl.key.password from the environment variable LIGHTCL_TEST_KEY\n",
+        "transactional_prefix = \"lightcl-shop\"",
+        "# all is well",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(!text.contains("hunter"), "{text}");
+    let without = out(&lightcl(&["check", &path]));
+    assert!(without.contains("LIGHTCL_TEST_KEY, which is not there now"), "{without}");
+    for (own, said) in [
+        ("[source.client]\nsecurity.protocl = \"SSL\"\n", "the Kafka client has no property 'security.protocl'"),
+        ("[source.client]\nlinger.ms = \"soon\"\n", "does not take its property 'linger.ms' as given"),
+    ] {
+        let output = lightcl(&["check", &kafka_pipeline(folder.path(), own)]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(err(&output).contains(said) && err(&output).contains("topics.toml:6:"), "{}", err(&output));
+    }
+}
+
+#[test]
+fn topics_of_a_job_need_a_kafka_sink_and_secrets_that_are_there() {
+    let folder = tempdir().unwrap();
+    let output = lightcl(&["kafka", "topics", &pipeline(folder.path(), "")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("this pipeline writes to no topics"), "{}", err(&output));
+    let own = "[source.secrets]\nsasl.password = { env = \"LIGHTCL_NO_SUCH\" }\n";
+    let output = lightcl(&["kafka", "topics", &kafka_pipeline(folder.path(), own)]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("the environment variable LIGHTCL_NO_SUCH is not set"), "{}", err(&output));
+}

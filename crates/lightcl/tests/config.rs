@@ -70,7 +70,7 @@ fn defaults_are_those_of_the_parts() {
     assert_eq!(lightcl_stream::OperatorConfig { config_sha256: String::new(), ..operator }, expected);
     assert_eq!(
         settings.source_config(),
-        lightcl::source::FileSourceConfig::new(lightcl::source::FileKind::Csv, "a.csv")
+        Some(lightcl::source::FileSourceConfig::new(lightcl::source::FileKind::Csv, "a.csv"))
     );
     assert_eq!(settings.encoder_config(), lightcl_stream::encode::EncoderConfig::new(["x", "y"], "z"));
     assert_eq!(settings.boundary.detect, ["auto"]);
@@ -167,12 +167,12 @@ fn wrong_types_choices_and_ranges_point_at_the_value() {
 }
 
 #[test]
-fn a_source_that_is_not_there_yet_is_refused_with_the_list() {
-    let text = MINIMAL.replace("csv\"\npath", "kafka\"\npath");
+fn a_type_of_source_that_does_not_exist_is_refused_with_the_list() {
+    let text = MINIMAL.replace("csv\"\npath", "pulsar\"\npath");
     let message = Pipeline::parse(&text, "p.toml", &Overrides::default()).unwrap_err().to_string();
     assert!(
         message.starts_with(
-            "p.toml:2:8: source.type cannot be \"kafka\"; there are \"arrow\", \"parquet\", \"csv\", \"jsonl\""
+            "p.toml:2:8: source.type cannot be \"pulsar\"; there are \"arrow\", \"parquet\", \"csv\", \"jsonl\", \"kafka\""
         ),
         "{message}"
     );
@@ -497,7 +497,7 @@ fn overrides_take_toml_and_bare_text() {
     );
     let settings = pipeline.settings();
     assert_eq!(settings.learner_config().backbone, Backbone::Mlp { hidden: vec![8, 8, 8], frozen: 2 });
-    assert_eq!((settings.sample.label.as_str(), settings.source.path.as_str()), ("2024", "data/a=b.csv"));
+    assert_eq!((settings.sample.label.as_str(), settings.source.path.as_deref()), ("2024", Some("data/a=b.csv")));
     assert_eq!(settings.evaluate.as_ref().map(|evaluate| evaluate.path.as_str()), Some("true"));
     assert_eq!(settings.learner.learning_rate, 1.0);
     let out = Overrides { out: Some("else where".to_owned()), ..Overrides::default() };

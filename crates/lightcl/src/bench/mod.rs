@@ -121,7 +121,7 @@ fn on_stream(name: &str, detectors: &[String], plan: &Plan, rule: Rule) -> Resul
                 Made::Stream(stream) => *stream,
                 Made::Skipped(reason) => return Ok(Err(reason)),
             };
-        eprintln!("{name}: seed {seed}, {} rows for each of {} detectors", stream.len(), choices.len());
+        log::info!("{name}: seed {seed}, {} rows for each of {} detectors", stream.len(), choices.len());
         let report = report.get_or_insert_with(|| StreamReport::new(&stream));
         for ((detector, rollback), runs) in choices.iter().zip(&mut runs) {
             if let Some(reason) = detectors::reason_to_skip(detector, stream.truth) {

@@ -1,5 +1,6 @@
 //! Commands and their options.
 
+use crate::logs::LogFormat;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -12,6 +13,9 @@ use std::path::PathBuf;
 #[command(name = "lightcl", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done, 1 failed at run time, 2 wrong usage or configuration, 130 interrupted.")]
 pub struct Cli {
+    /// How progress, warnings and errors are written to standard error; LIGHTCL_LOG=debug says more.
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    pub log: LogFormat,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -28,6 +32,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Predict the labels of rows with a snapshot.
     Score(ScoreArgs),
+    /// Look after the topics of a Kafka job.
+    Kafka(KafkaArgs),
     /// Join runs over disjoint rows into one that knows what all of them learnt.
     Merge(MergeArgs),
     /// Compare methods on streams whose truth is known.
@@ -57,6 +63,9 @@ pub struct RunArgs {
     /// Remove what earlier runs wrote into the output folder and start over.
     #[arg(long)]
     pub fresh: bool,
+    /// Stop cleanly at the offsets that are the ends now (Kafka); short for --set source.until_end=true.
+    #[arg(long)]
+    pub until_end: bool,
     /// Print the summary as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -141,6 +150,42 @@ pub enum ScoreFormat {
     Arrow,
     /// Comma-separated values with a header.
     Csv,
+}
+
+/// `lightcl kafka`.
+#[derive(Debug, Args)]
+pub struct KafkaArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KafkaCommand,
+}
+
+/// What `lightcl kafka` does.
+#[derive(Debug, Subcommand)]
+pub enum KafkaCommand {
+    /// Show the topics that a job writes to and what is wrong with them, and make those that are missing.
+    Topics(TopicsArgs),
+}
+
+/// `lightcl kafka topics`.
+#[derive(Debug, Args)]
+pub struct TopicsArgs {
+    /// The pipeline file (TOML).
+    #[arg(value_name = "PIPELINE")]
+    pub pipeline: PathBuf,
+    /// Set one key, as for run.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Make the topics that are missing.
+    #[arg(long)]
+    pub create: bool,
+    /// Partitions of the topics that are made; as many as the input has when it is left out. The state topic has at least as
+    /// many as the input.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    pub partitions: Option<i32>,
+    /// Copies of each partition; as the brokers are set up when it is left out.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=100))]
+    pub replication: Option<i32>,
 }
 
 /// `lightcl merge`.

@@ -5,6 +5,9 @@ use crate::config::{Explained, Overrides, Pipeline, toml_inline};
 use crate::source::{self, FileSourceConfig};
 use arrow_schema::{DataType, Schema};
 use lightcl_core::{Result, Source};
+use lightcl_kafka::config::Topics;
+use lightcl_kafka::topics::check_properties;
+use lightcl_kafka::{Connection, SecretSource};
 use lightcl_learner::LightClLearner;
 use lightcl_stream::encode::Encoder;
 use std::fmt::Write;
@@ -56,7 +59,7 @@ fn settings(pipeline: &Pipeline, text: &mut String) -> Result<()> {
 /// Opens what the pipeline reads, and looks whether columns and weights fit.
 fn input(pipeline: &Pipeline, text: &mut String) -> Result<()> {
     let settings = pipeline.settings();
-    let config = settings.source_config();
+    let Some(config) = settings.source_config() else { return topics(pipeline, text) };
     if config.path == "-" {
         text.push_str("# source: standard input, which is read only by a run\n");
         return Ok(());
@@ -65,12 +68,7 @@ fn input(pipeline: &Pipeline, text: &mut String) -> Result<()> {
     let schema = source.schema();
     let _ = writeln!(text, "# source: {}columns {}", rows_in_words(source.as_ref()), columns_in_words(&schema));
     let encoder = Encoder::new(settings.encoder_config(), &schema).map_err(|error| pipeline.locate_column(error))?;
-    if let Some(config) = settings.evaluation_config() {
-        let held_out = open(pipeline, "evaluate.path", config)?;
-        Encoder::new(settings.encoder_config(), &held_out.schema())
-            .map_err(|error| pipeline.locate(error, "evaluate.path"))?;
-        let _ = writeln!(text, "# held out: {}all columns are there", rows_in_words(held_out.as_ref()));
-    }
+    held_out(pipeline, text)?;
     let weights = settings.weights().map_err(|error| pipeline.locate(error, "learner.weights"))?;
     match encoder.shape() {
         Some(shape) => {
@@ -82,6 +80,59 @@ fn input(pipeline: &Pipeline, text: &mut String) -> Result<()> {
         None => text.push_str("# a sample: its shape is known after the first row\n"),
     }
     Ok(())
+}
+
+fn held_out(pipeline: &Pipeline, text: &mut String) -> Result<()> {
+    let settings = pipeline.settings();
+    let Some(config) = settings.evaluation_config() else { return Ok(()) };
+    let held_out = open(pipeline, "evaluate.path", config)?;
+    Encoder::new(settings.encoder_config(), &held_out.schema())
+        .map_err(|error| pipeline.locate(error, "evaluate.path"))?;
+    let _ = writeln!(text, "# held out: {}all columns are there", rows_in_words(held_out.as_ref()));
+    Ok(())
+}
+
+/// What can be said of a Kafka job without asking the brokers.
+fn topics(pipeline: &Pipeline, text: &mut String) -> Result<()> {
+    let settings = pipeline.settings();
+    if let Some(source) = settings.kafka_source()? {
+        let topics = match &source.topics {
+            Topics::Names(names) => names.join(", "),
+            Topics::Pattern(pattern) => format!("all that match {pattern}"),
+        };
+        let _ =
+            writeln!(text, "# source: topics {topics} at {}, which are read only by a run", source.connection.brokers);
+        secrets("source", &source.connection, text);
+        if let Some((_, password)) = &source.format.registry_auth {
+            secret("source", "registry.password", password, text);
+        }
+        check_properties(&source.connection).map_err(|error| pipeline.locate(error, "source.client"))?;
+    }
+    if let Some(sink) = settings.kafka_sink() {
+        secrets("sink", &sink.connection, text);
+        check_properties(&sink.connection).map_err(|error| pipeline.locate(error, "sink.client"))?;
+    }
+    held_out(pipeline, text)?;
+    settings.weights().map_err(|error| pipeline.locate(error, "learner.weights"))?;
+    Ok(())
+}
+
+fn secrets(section: &str, connection: &Connection, text: &mut String) {
+    for (name, source) in &connection.secrets {
+        secret(section, name, source, text);
+    }
+}
+
+/// Where a secret is read from, and whether it is there; never what it is.
+fn secret(section: &str, name: &str, source: &SecretSource, text: &mut String) {
+    let (place, is_there) = match source {
+        SecretSource::Environment(variable) => {
+            (format!("the environment variable {variable}"), std::env::var_os(variable).is_some())
+        }
+        SecretSource::File(path) => (format!("the file {}", path.display()), path.is_file()),
+    };
+    let missing = if is_there { "" } else { ", which is not there now" };
+    let _ = writeln!(text, "# secret of [{section}]: {name} from {place}{missing}");
 }
 
 fn open(pipeline: &Pipeline, setting: &str, config: FileSourceConfig) -> Result<Box<dyn Source>> {

@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod completions;
 mod inspect;
+mod kafka;
 mod man;
 mod merge;
 mod run;
@@ -12,10 +13,11 @@ mod score;
 mod tensors;
 
 pub use args::{
-    BenchArgs, CheckArgs, Cli, Command, CompletionsArgs, InputType, InspectArgs, ManArgs, MergeArgs, RollBack, RunArgs,
-    ScoreArgs, ScoreFormat, Suite,
+    BenchArgs, CheckArgs, Cli, Command, CompletionsArgs, InputType, InspectArgs, KafkaArgs, KafkaCommand, ManArgs,
+    MergeArgs, RollBack, RunArgs, ScoreArgs, ScoreFormat, Suite, TopicsArgs,
 };
 
+use crate::logs;
 use lightcl_core::{Error, ErrorKind, Result};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -23,7 +25,9 @@ use std::process::ExitCode;
 
 /// Does what the command line says; a failure is printed to standard error and becomes the exit code.
 pub fn dispatch(cli: &Cli) -> ExitCode {
-    let result = match &cli.command {
+    let level = std::env::var(logs::LEVEL_VARIABLE).ok();
+    let installed = logs::install(cli.log, level.as_deref()).map_err(Error::user);
+    let result = installed.and_then(|()| match &cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
@@ -32,13 +36,15 @@ pub fn dispatch(cli: &Cli) -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
-    };
+        Command::Kafka(args) => kafka::run(args),
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // With standard error gone there is nobody to tell.
-            let _ = io::stderr().write_all(describe(&error).as_bytes());
+            let text = if logs::is_json() { describe_as_json(&error) } else { describe(&error) };
+            let _ = io::stderr().write_all(text.as_bytes());
             ExitCode::from(exit_code(error.kind()))
         }
     }
@@ -68,6 +74,16 @@ fn describe(error: &Error) -> String {
         text.push_str("  this is a mistake in lightcl; please report it\n");
     }
     text
+}
+
+/// An error for machines.
+fn describe_as_json(error: &Error) -> String {
+    let mut fields: serde_json::Map<String, serde_json::Value> =
+        error.context().iter().map(|(key, value)| ((*key).to_owned(), value.as_str().into())).collect();
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    fields.insert("caused_by".to_owned(), causes.map(|cause| cause.to_string()).collect());
+    fields.insert("exit_code".to_owned(), exit_code(error.kind()).into());
+    logs::json_line(log::Level::Error, error.message(), fields)
 }
 
 /// Writes to standard output.

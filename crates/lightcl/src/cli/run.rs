@@ -4,10 +4,13 @@ use super::{RunArgs, print};
 use crate::assembly::assemble;
 use crate::config::{Overrides, Pipeline, difference};
 use crate::driver::{Finished, Progress, Run};
+use crate::http::Server;
+use crate::logs;
 use crate::sink::{FolderOptions, FolderSink, SUMMARY, latest_checkpoint, write_file};
 use indicatif::{ProgressBar, ProgressStyle};
 use lightcl_boundary::REGIMES;
 use lightcl_core::{Error, Output, Result};
+use lightcl_kafka::Health;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -21,13 +24,22 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// When the configuration is wrong, differs from that of the run to go on with, or the run fails.
 pub fn run(arguments: &RunArgs) -> Result<()> {
-    let overrides = Overrides::from_process(&arguments.set, arguments.out.as_deref())?;
+    if arguments.quiet {
+        logs::only_warnings();
+    }
+    let mut overrides = Overrides::from_process(&arguments.set, arguments.out.as_deref())?;
+    overrides.until_end = arguments.until_end;
     let pipeline = Pipeline::load(&arguments.pipeline, &overrides)?;
+    if pipeline.settings().is_kafka() {
+        return Err(Error::internal("the Kafka job is not in this program yet"));
+    }
     let folder = pipeline.output_dir();
     let configuration = pipeline.learning_part()?;
     if !arguments.fresh {
         refuse_another_configuration(folder, &configuration)?;
     }
+    let health = Arc::new(Health::new());
+    let _server = serve(&pipeline, &health, None)?;
     let (source, operator) = assemble(&pipeline)?;
     let settings = pipeline.settings();
     let options = FolderOptions {
@@ -45,6 +57,7 @@ pub fn run(arguments: &RunArgs) -> Result<()> {
         checkpoints: settings.checkpoint_policy(),
         slice_rows: settings.learner.window_samples,
         stop,
+        health,
     };
     let mut shown = Shown::new(arguments.quiet);
     let finished = run.drive(&mut |progress, outputs| shown.show(progress, outputs))?;
@@ -54,6 +67,20 @@ pub fn run(arguments: &RunArgs) -> Result<()> {
         write_file(&folder.join(SUMMARY), |file| writeln!(file, "{summary:#}"))?;
     }
     print(&if arguments.json { format!("{summary}\n") } else { summary_in_words(&summary, &finished) })
+}
+
+/// Metrics and health over HTTP for as long as the server lives, where `[metrics]` asks for them.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub(crate) fn serve(
+    pipeline: &Pipeline,
+    health: &Arc<Health>,
+    max_silence: Option<Duration>,
+) -> Result<Option<Server>> {
+    let Some(listen) = &pipeline.settings().metrics.listen else { return Ok(None) };
+    let server = Server::start(listen, Arc::clone(health), max_silence);
+    Ok(Some(server.map_err(|error| pipeline.locate(error, "metrics.listen"))?))
 }
 
 fn refuse_another_configuration(folder: &Path, new: &Value) -> Result<()> {
@@ -98,7 +125,8 @@ struct Shown {
 
 impl Shown {
     fn new(quiet: bool) -> Self {
-        let bar = if quiet || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new(0) };
+        let hidden = quiet || logs::is_json() || !std::io::stderr().is_terminal();
+        let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(0) };
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} samples  ETA {eta}  {msg}") {
             bar.set_style(style);
         }
@@ -125,7 +153,13 @@ impl Shown {
         if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let of = progress.total.map_or_else(String::new, |total| format!(" of {total}"));
-            eprintln!("{}{of} samples  {state}", progress.samples);
+            log::info!(
+                samples = progress.samples,
+                task = progress.task,
+                accuracy = progress.accuracy,
+                samples_per_second = rate;
+                "{}{of} samples  {state}", progress.samples
+            );
         }
         for output in outputs {
             if let Output::Boundary(event) = output {
@@ -148,7 +182,11 @@ impl Shown {
                     format!("; to make room, task {} went into task {}", merged.gone, merged.into)
                 });
                 let line = format!("{what} at sample {} ({}){merged}", event.at, why.join("; "));
-                if self.bar.is_hidden() { eprintln!("{line}") } else { self.bar.println(line) }
+                if self.bar.is_hidden() {
+                    log::info!(at = event.at, task = event.task, recurring = event.recurring; "{line}");
+                } else {
+                    self.bar.println(line);
+                }
             }
         }
     }

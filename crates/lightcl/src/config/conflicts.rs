@@ -2,8 +2,9 @@
 
 use super::document::{Node, Origin};
 use super::faults::Faults;
+use super::kafka_conflicts;
 use super::settings::{
-    Backbone, CategoryEncoding, Feature, FeatureKind, FileType, Head, Method, Prefix, Settings, Update,
+    Backbone, CategoryEncoding, Feature, FeatureKind, FileType, Head, Method, Prefix, Settings, SourceType, Update,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,8 +15,9 @@ pub(super) fn resolve(settings: &mut Settings, said: &Node, file: &str, faults: 
     settings.name.get_or_insert_with(|| stem.clone());
     settings.output.dir.get_or_insert_with(|| format!("lightcl-out/{stem}"));
     if let Some(evaluate) = &mut settings.evaluate {
-        evaluate.kind.get_or_insert(settings.source.kind);
+        evaluate.kind = evaluate.kind.or(settings.source.kind.file());
     }
+    kafka_conflicts::resolve(settings, said, faults);
     let learner = &mut settings.learner;
     if learner.head != Head::Network && learner.analytic.update == Update::Row {
         learner.score_samples.get_or_insert(1);
@@ -45,6 +47,8 @@ pub(super) fn resolve(settings: &mut Settings, said: &Node, file: &str, faults: 
 /// Finds settings that contradict each other.
 pub(super) fn check(settings: &Settings, said: &Node, faults: &mut Faults) {
     source(settings, said, faults);
+    kafka_conflicts::check(settings, said, faults);
+    metrics(settings, said, faults);
     features(settings, said, faults);
     boundary(settings, said, faults);
     learner(settings, said, faults);
@@ -65,7 +69,7 @@ pub(super) fn place(said: &Node, path: &str) -> Origin {
     Origin::Default
 }
 
-fn is_given(said: &Node, path: &str) -> bool {
+pub(super) fn is_given(said: &Node, path: &str) -> bool {
     said.find(&path.split('.').collect::<Vec<_>>()).is_some()
 }
 
@@ -80,13 +84,23 @@ fn source(settings: &Settings, said: &Node, faults: &mut Faults) {
     if csv.delimiter == csv.quote {
         faults.add(&place(said, "source.csv.delimiter"), "source.csv.delimiter and source.csv.quote must differ");
     }
-    if settings.source.path == "-" && settings.source.kind == FileType::Parquet {
+    if settings.source.path.as_deref() == Some("-") && settings.source.kind == SourceType::Parquet {
         let message = "parquet cannot be read from standard input, since its index is at the end; name a file";
         faults.add(&place(said, "source.path"), message);
     }
     if settings.evaluate.as_ref().is_some_and(|evaluate| evaluate.path == "-") {
         let message = "evaluate.path cannot be standard input: held-out samples are read again and again";
         faults.add(&place(said, "evaluate.path"), message);
+    }
+}
+
+fn metrics(settings: &Settings, said: &Node, faults: &mut Faults) {
+    let Some(listen) = &settings.metrics.listen else { return };
+    let port = listen.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    if !matches!(port, Some(Ok(_))) {
+        let message =
+            format!("metrics.listen must be an address and a port, such as \"127.0.0.1:9184\", not \"{listen}\"");
+        faults.add(&place(said, "metrics.listen"), message);
     }
 }
 
@@ -253,12 +267,13 @@ pub(super) fn notes(settings: &Settings, said: &Node) -> Vec<String> {
             notes.push(format!("{path} is not used: boundary.detect does not name {}", section.detectors.join(", ")));
         }
     }
-    if settings.source.kind != FileType::Csv
+    if !matches!(settings.source.kind, SourceType::Csv | SourceType::Kafka)
         && settings.evaluate.as_ref().is_none_or(|evaluate| evaluate.kind != Some(FileType::Csv))
         && is_given(said, "source.csv")
     {
         notes.push("source.csv is not used: the source is not csv".to_owned());
     }
+    kafka_conflicts::notes(settings, said, &mut notes);
     if settings.checkpoint.every_samples == 0 && settings.checkpoint.every_seconds == 0 {
         notes.push("checkpoints are off: state is saved only at boundaries and at the end".to_owned());
     }

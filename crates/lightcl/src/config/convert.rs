@@ -47,23 +47,30 @@ impl From<&Feature> for FeatureConfig {
 }
 
 impl Settings {
-    /// What the source takes.
-    pub fn source_config(&self) -> FileSourceConfig {
-        let settings::Source { kind, path, batch_rows, infer_rows, csv } = &self.source;
-        let settings::Csv { delimiter, quote, has_header } = *csv;
-        FileSourceConfig {
-            batch_rows: *batch_rows,
-            infer_rows: *infer_rows,
-            csv: CsvOptions { delimiter, quote, has_header },
-            ..FileSourceConfig::new((*kind).into(), path)
-        }
+    /// What the source of files takes; none where the source is Kafka.
+    pub fn source_config(&self) -> Option<FileSourceConfig> {
+        let kind = self.source.kind.file()?;
+        Some(self.file_source(kind, self.source.path.as_deref().unwrap_or_default()))
     }
 
     /// What the source of held-out samples takes, when there is one.
     pub fn evaluation_config(&self) -> Option<FileSourceConfig> {
         let evaluate = self.evaluate.as_ref()?;
-        let kind = evaluate.kind.unwrap_or(self.source.kind).into();
-        Some(FileSourceConfig { kind, path: evaluate.path.clone(), ..self.source_config() })
+        let kind = evaluate.kind.or(self.source.kind.file())?;
+        Some(self.file_source(kind, &evaluate.path))
+    }
+
+    fn file_source(&self, kind: FileType, path: &str) -> FileSourceConfig {
+        let source = &self.source;
+        let settings::Csv { delimiter, quote, has_header, columns: _ } = source.csv;
+        // How records of Kafka are cut says nothing about files beside it.
+        let has_header = has_header || self.is_kafka();
+        FileSourceConfig {
+            batch_rows: source.batch_rows,
+            infer_rows: source.infer_rows,
+            csv: CsvOptions { delimiter, quote, has_header },
+            ..FileSourceConfig::new(kind.into(), path)
+        }
     }
 
     /// What the encoder takes.
@@ -263,7 +270,10 @@ impl Settings {
             snapshot_every_samples: self.snapshot.every_samples,
             snapshot_on_boundary: self.snapshot.on_boundary,
             snapshot_at_end: self.snapshot.at_end,
-            emit_predictions: self.predictions.format != PredictionFormat::None,
+            emit_predictions: match &self.sink {
+                Some(sink) => sink.topics.predictions.is_some(),
+                None => self.predictions.format != PredictionFormat::None,
+            },
         }
     }
 

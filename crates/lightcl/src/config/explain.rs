@@ -35,8 +35,8 @@ pub enum Explained {
 }
 
 impl Pipeline {
-    /// Explains every key, in the order of the sections. Sections of detectors that are not used are left out: there are
-    /// many, and most pipelines use few.
+    /// Explains every key, in the order of the sections. Sections of detectors that are not used are left out, since there
+    /// are many and most pipelines use few, and so are keys that the type of the source does not have.
     ///
     /// # Errors
     /// As [`Pipeline::effective`].
@@ -46,7 +46,8 @@ impl Pipeline {
         let ordered: Ordered = serde_json::from_str(&text).map_err(failed)?;
         let schema = pipeline_schema();
         let unused = self.settings.boundary.sections().filter(|section| section.used.is_empty());
-        let unused: Vec<String> = unused.map(|section| format!("boundary.{}", section.name)).collect();
+        let unused = unused.map(|section| format!("boundary.{}", section.name));
+        let unused: Vec<String> = unused.chain(self.settings.without_meaning().map(str::to_owned)).collect();
         let mut lines = Vec::new();
         self.explain_table(Shape::root(&schema), &ordered, "", &unused, &mut lines);
         Ok(lines)

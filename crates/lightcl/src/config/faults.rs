@@ -1,6 +1,7 @@
 //! Mistakes in a configuration, each shown where it stands.
 
 use super::document::Origin;
+use super::secrets::{line_may_hold_secret, names_secret};
 use lightcl_core::Error;
 use std::fmt::Write;
 
@@ -24,6 +25,10 @@ pub(super) struct Faults(Vec<Fault>);
 impl Faults {
     pub fn add(&mut self, origin: &Origin, message: impl Into<String>) {
         self.0.push(Fault::new(origin.clone(), message));
+    }
+
+    pub fn extend(&mut self, others: Faults) {
+        self.0.extend(others.0);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -65,6 +70,11 @@ fn show(shown: &mut String, fault: &Fault, file: &str, text: &str) {
     let _ = match &fault.origin {
         Origin::File { start, end } => {
             let place = Place::of(text, *start);
+            if line_may_hold_secret(text, *start) {
+                // Where the mistake is has to be enough.
+                let _ = write!(shown, "{file}:{}:{}: {message}", place.line, place.column);
+                return;
+            }
             let number = place.line.to_string();
             let margin = " ".repeat(number.len());
             // A mark never runs past the end of its line.
@@ -80,7 +90,10 @@ fn show(shown: &mut String, fault: &Fault, file: &str, text: &str) {
             )
         }
         Origin::Environment(name) => write!(shown, "environment variable {name}: {message}"),
-        Origin::CommandLine(option) => write!(shown, "{option}: {message}"),
+        Origin::CommandLine(option) => match option.split_once('=') {
+            Some((key, _)) if names_secret(key) => write!(shown, "{key}=..: {message}"),
+            _ => write!(shown, "{option}: {message}"),
+        },
         Origin::Default => write!(shown, "{file}: {message}"),
     };
 }
@@ -119,6 +132,19 @@ mod tests {
         let faults = Faults::from_iter([Fault::new(Origin::File { start, end: start + 2 }, "too large")]);
         let error = faults.into_error("p.toml", text);
         assert_eq!(error.message(), "p.toml:2:7: too large\n   |\n 2 | \tbß = 22\n   | \t     ^^");
+    }
+
+    #[test]
+    fn a_line_that_may_hold_a_secret_is_not_shown() {
+        let text = "[source.client]\nsasl.password = hunter2\n";
+        let start = text.find("hunter2").unwrap();
+        let faults = Faults::from_iter([
+            Fault::new(Origin::File { start, end: start + 7 }, "not TOML"),
+            Fault::new(Origin::CommandLine("--set source.client.sasl.password=hunter2".to_owned()), "no"),
+        ]);
+        let message = faults.into_error("p.toml", text).message().to_owned();
+        assert!(message.contains("p.toml:2:17: not TOML\n--set source.client.sasl.password=..: no"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
     }
 
     #[test]

@@ -18,15 +18,19 @@
 //! # Ok::<(), lightcl_core::Error>(())
 //! ```
 
+mod by_type;
 mod conflicts;
 mod convert;
+mod convert_kafka;
 mod difference;
 mod document;
 mod explain;
 mod faults;
+mod kafka_conflicts;
 mod names;
 mod overrides;
 mod pipeline;
+mod secrets;
 pub mod settings;
 mod shape;
 mod walk;

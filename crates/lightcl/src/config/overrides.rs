@@ -2,6 +2,7 @@
 
 use super::document::{Content, Node, Origin, parse_key, parse_value};
 use super::faults::Faults;
+use super::secrets::names_secret;
 use lightcl_core::{Error, Result};
 use serde_json::Value;
 
@@ -17,6 +18,8 @@ pub struct Overrides {
     pub set: Vec<String>,
     /// The folder given to `--out`, short for `output.dir`.
     pub out: Option<String>,
+    /// Whether `--until-end` was given, short for `source.until_end`.
+    pub until_end: bool,
 }
 
 impl Overrides {
@@ -32,7 +35,7 @@ impl Overrides {
                 value.into_string().map_err(|_| Error::user(format!("environment variable {name} is not UTF-8")))?;
             environment.push((name.to_owned(), value));
         }
-        Ok(Overrides { environment, set: set.to_vec(), out: out.map(str::to_owned) })
+        Ok(Overrides { environment, set: set.to_vec(), out: out.map(str::to_owned), until_end: false })
     }
 
     /// Puts the overrides over the file's tree.
@@ -67,6 +70,11 @@ impl Overrides {
             // `output` can only be in the way when it is no table, which the schema finds.
             let _ = root.set(&["output".to_owned(), "dir".to_owned()], node);
         }
+        if self.until_end {
+            let origin = Origin::CommandLine("--until-end".to_owned());
+            let node = Node { content: Content::Scalar(Value::from(true)), origin, text: None };
+            let _ = root.set(&["source".to_owned(), "until_end".to_owned()], node);
+        }
     }
 }
 
@@ -75,7 +83,8 @@ fn put(root: &mut Node, path: &[String], text: &str, origin: &Origin, faults: &m
         Some(node) => node,
         None if text.trim_start().starts_with(['[', '{', '"', '\'']) => {
             let example = format!("{}='[\"a\", \"b\"]'", path.join("."));
-            faults.add(origin, format!("the value {text} is not TOML; quote it for the shell, such as {example}"));
+            let shown = if names_secret(&path.join(".")) { ".." } else { text };
+            faults.add(origin, format!("the value {shown} is not TOML; quote it for the shell, such as {example}"));
             return;
         }
         None => {

@@ -1,5 +1,6 @@
 //! A pipeline file, read, checked and completed.
 
+use super::by_type;
 use super::conflicts;
 use super::document::{self, Node, Origin};
 use super::faults::{Fault, Faults, Place};
@@ -55,7 +56,9 @@ impl Pipeline {
         if !faults.is_empty() {
             return Err(fail(faults));
         }
-        let (value, faults) = walk(&pipeline_schema(), &said);
+        by_type::settle(&mut said, &mut faults);
+        let (value, wrong) = walk(&pipeline_schema(), &said);
+        faults.extend(wrong);
         if !faults.is_empty() {
             return Err(fail(faults));
         }
@@ -92,13 +95,23 @@ impl Pipeline {
         &self.notes
     }
 
-    /// Every key with its value, defaults filled in; null where nothing is set.
+    /// Every key that this pipeline has, with its value, defaults filled in; null where nothing is set. Secrets are not in
+    /// it, only where they are read from.
     ///
     /// # Errors
     /// Never for a pipeline that was read.
     pub fn effective(&self) -> Result<Value> {
-        serde_json::to_value(&self.settings)
-            .map_err(|error| Error::internal("the settings have no JSON form").caused_by(error))
+        let mut all = serde_json::to_value(&self.settings)
+            .map_err(|error| Error::internal("the settings have no JSON form").caused_by(error))?;
+        for path in self.settings.without_meaning() {
+            let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
+            let table =
+                table.split('.').filter(|part| !part.is_empty()).try_fold(&mut all, |all, part| all.get_mut(part));
+            if let Some(table) = table.and_then(Value::as_object_mut) {
+                table.remove(key);
+            }
+        }
+        Ok(all)
     }
 
     /// The settings that decide the bytes of the state: what must not change when a run is resumed.
@@ -114,13 +127,35 @@ impl Pipeline {
             }
             part
         };
+        // How rows are cut into batches changes nothing. Of Kafka only how records become rows counts: where they are, who
+        // reads them and from where on may change, and a value that was too long becomes a row from then on.
+        let elsewhere = [
+            "batch_rows",
+            "brokers",
+            "topics",
+            "pattern",
+            "group",
+            "instance",
+            "start",
+            "timestamp",
+            "offsets",
+            "or_else",
+            "until_end",
+            "max_wait_ms",
+            "registry",
+            "registry_user",
+            "most_value_bytes",
+            "oauth_token_file",
+            "client",
+            "secrets",
+        ];
         Ok(json!({
-            // How rows are cut into batches changes nothing.
-            "source": take("source", &["batch_rows"]),
+            "source": take("source", &elsewhere),
             "sample": take("sample", &[]),
             // What it stands for is in sample.task and in the list of detectors.
             "boundary": take("boundary", &["task_column"]),
-            "learner": take("learner", &[]),
+            // Which learners are in memory changes nothing.
+            "learner": take("learner", &["most_learners"]),
             "evaluate": take("evaluate", &[]),
             "stability": take("stability", &["every_samples"]),
         }))

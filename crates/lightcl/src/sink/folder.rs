@@ -206,7 +206,7 @@ impl FolderSink {
         self.write_checkpoint(commit, parts)?;
         // A checkpoint too many is no harm, and the commit stands.
         if let Err(error) = checkpoint::drop_old(&self.folder, self.options.keep) {
-            eprintln!("warning: an old checkpoint stays: {error}");
+            log::warn!("an old checkpoint stays: {error}");
         }
         Ok(())
     }
@@ -248,7 +248,7 @@ impl FolderSink {
             let mut aside = path.clone().into_os_string();
             aside.push(ownership::DAMAGED);
             fs::rename(&path, &aside).named("rename", &path)?;
-            eprintln!("warning: {error}; going back to the checkpoint before it ({})", path.display());
+            log::warn!("{error}; going back to the checkpoint before it ({})", path.display());
         }
         let (header, state) = match checkpoint {
             Some(checkpoint) => (Some(checkpoint.header), checkpoint.state),

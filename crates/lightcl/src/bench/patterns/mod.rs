@@ -103,9 +103,12 @@ fn on_stream(name: &str, plan: &Plan) -> Result<Result<StreamReport, String>> {
         for (place, method) in methods.iter().enumerate() {
             let done = run_once(&stream, method, seed)
                 .map_err(|error| error.with("stream", name).with("method", method.name).with("seed", seed))?;
-            eprintln!(
+            log::info!(
                 "{name}: seed {seed}, {}: class-IL {:.4}, task-IL {:.4}, {:.1} s",
-                method.name, done.class_il, done.task_il, done.seconds
+                method.name,
+                done.class_il,
+                done.task_il,
+                done.seconds
             );
             match report.methods.get_mut(place) {
                 Some(row) => row.runs.push(done),

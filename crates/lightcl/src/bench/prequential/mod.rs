@@ -122,9 +122,12 @@ fn on_stream(source: &Source, plan: &Plan) -> Result<StreamReport> {
         for seed in 0..plan.seeds {
             let done = run_once(&stream, &method, seed, &mut report, &mut row.experts, plan.seeds)
                 .map_err(|error| error.with("stream", stream.name).with("method", method.name).with("seed", seed))?;
-            eprintln!(
+            log::info!(
                 "{}: seed {seed}, {}: {:.4}, {:.0} rows/s",
-                stream.name, method.name, done.accuracy, done.rows_per_second
+                stream.name,
+                method.name,
+                done.accuracy,
+                done.rows_per_second
             );
             row.rows_per_second = row.rows_per_second.max(done.rows_per_second);
             row.runs.push(done);

@@ -68,6 +68,11 @@ pub struct Learner {
     /// Bytes of samples kept until the first layers freeze, for what looks at their output then: heads that tap it, and replay; 0
     /// for none.
     pub bridge_bytes: u64,
+    /// Which rows share a learner. Kafka only.
+    pub scope: Scope,
+    /// With scope = "key": most learners in memory for each partition; the others are parked in the state topic.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub most_learners: usize,
     /// The heads solved in closed form (second-order feature patterns).
     pub analytic: Analytic,
     /// The memory of feature patterns.
@@ -101,10 +106,25 @@ impl Default for Learner {
             head: Head::default(),
             replay: Replay::default(),
             bridge_bytes: learner.bridge_bytes,
+            scope: Scope::default(),
+            most_learners: 1000,
             analytic: Analytic::default(),
             memory: Memory::default(),
         }
     }
+}
+
+/// Which rows share a learner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// One learner a partition: the record's key decides who shares a model.
+    #[default]
+    Partition,
+    /// One learner a record key.
+    Key,
+    /// One learner for everything; one instance only.
+    Global,
 }
 
 /// How the learner keeps what it knew.

@@ -8,6 +8,7 @@ mod analytic;
 mod boundary;
 mod calendar;
 mod detectors;
+mod kafka;
 mod learner;
 mod outputs;
 mod sample;
@@ -20,10 +21,14 @@ pub use detectors::{
     AdwinDetector, BayesianDetector, CusumDetector, DdmDetector, EddmDetector, HddmADetector, HddmWDetector,
     KswinDetector, MmdDetector, PageHinkleyDetector,
 };
-pub use learner::{ActiveClasses, Backbone, FrozenNorm, Head, Learner, Memory, Method, Prefix, Replay};
-pub use outputs::{Checkpoint, Evaluate, Output, PredictionFormat, Predictions, Snapshot, Stability};
+pub use kafka::{
+    CommittedElse, Delivery, Format, Property, Secret, Sink, SinkTopics, SinkType, Start, Timestamp, Tombstones,
+    ValueFormat,
+};
+pub use learner::{ActiveClasses, Backbone, FrozenNorm, Head, Learner, Memory, Method, Prefix, Replay, Scope};
+pub use outputs::{Checkpoint, Evaluate, Metrics, Output, PredictionFormat, Predictions, Snapshot, Stability};
 pub use sample::{CategoryEncoding, Feature, FeatureKind, FeatureTable, Sample};
-pub use source::{Csv, FileType, Source};
+pub use source::{Csv, FileType, Source, SourceType};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
@@ -60,13 +65,64 @@ pub struct Settings {
     /// How memory stability is watched.
     #[serde(default)]
     pub stability: Stability,
-    /// What becomes of the predictions.
+    /// What becomes of the predictions in the output folder.
     #[serde(default)]
     pub predictions: Predictions,
     /// Where outputs go.
     #[serde(default)]
     pub output: Output,
+    /// Topics that outputs go to instead of the output folder.
+    #[serde(default)]
+    pub sink: Option<Sink>,
+    /// Figures and health over HTTP.
+    #[serde(default)]
+    pub metrics: Metrics,
 }
+
+impl Settings {
+    /// Paths of keys that mean nothing with this type of source.
+    pub(super) fn without_meaning(&self) -> impl Iterator<Item = &'static str> {
+        let source = &self.source;
+        let kafka = source.kind == SourceType::Kafka;
+        let cases = [
+            (kafka, &OF_FILES[..]),
+            (kafka && source.format != Format::Csv, &["source.csv"]),
+            (!(kafka && self.learner.scope == Scope::Key), &["learner.most_learners"]),
+            (!kafka, &OF_KAFKA),
+        ];
+        cases.into_iter().filter(|(holds, _)| *holds).flat_map(|(_, paths)| paths.iter().copied())
+    }
+}
+
+/// Paths of keys that Kafka does not have.
+pub(super) const OF_FILES: [&str; 3] = ["source.path", "source.batch_rows", "source.infer_rows"];
+
+/// Paths of keys that files do not have.
+pub(super) const OF_KAFKA: [&str; 23] = [
+    "source.brokers",
+    "source.topics",
+    "source.pattern",
+    "source.group",
+    "source.instance",
+    "source.format",
+    "source.start",
+    "source.timestamp",
+    "source.offsets",
+    "source.or_else",
+    "source.until_end",
+    "source.max_wait_ms",
+    "source.registry",
+    "source.registry_user",
+    "source.types",
+    "source.tombstones",
+    "source.most_value_bytes",
+    "source.oauth_token_file",
+    "source.client",
+    "source.secrets",
+    "source.csv.columns",
+    "learner.scope",
+    "sink",
+];
 
 /// The JSON Schema of a pipeline file, as it stands in `schemas/pipeline.schema.json`.
 ///

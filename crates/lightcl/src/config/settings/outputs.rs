@@ -1,4 +1,4 @@
-//! `[evaluate]`, `[snapshot]`, `[checkpoint]`, `[stability]`, `[predictions]` and `[output]`.
+//! `[evaluate]`, `[snapshot]`, `[checkpoint]`, `[stability]`, `[predictions]`, `[output]` and `[metrics]`.
 
 use super::FileType;
 use lightcl_stream::OperatorConfig;
@@ -12,7 +12,7 @@ pub struct Evaluate {
     /// A file, a glob or a folder with the columns of the source.
     #[schemars(length(min = 1))]
     pub path: String,
-    /// How it is encoded. Default: as the source.
+    /// How it is encoded. Default: as the source; with a Kafka source it must be said.
     #[serde(default, rename = "type")]
     pub kind: Option<FileType>,
 }
@@ -122,4 +122,23 @@ pub struct Output {
     /// The output folder. Default: lightcl-out/ and the name of the pipeline file.
     #[schemars(length(min = 1))]
     pub dir: Option<String>,
+}
+
+/// Figures and health over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where /metrics (Prometheus), /healthz and /readyz answer: address:port, such as 127.0.0.1:9184. Default: nowhere.
+    #[schemars(length(min = 1))]
+    pub listen: Option<String>,
+    /// Longest time without progress before /healthz says 503, in seconds: longer than the longest step of learning. A run over
+    /// files is healthy as long as it answers.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub max_silence_seconds: u64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics { listen: None, max_silence_seconds: 300 }
+    }
 }

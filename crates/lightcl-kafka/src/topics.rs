@@ -1,0 +1,404 @@
+//! The topics that a job writes to: what they should be, whether they are, and how they are made.
+
+use crate::config::{Connection, SecretSource, SinkConfig, SourceConfig, Topics};
+use lightcl_core::{Error, Result};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaConfRes;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// How long a broker may take to answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a record takes beside its payload: key, headers, and the batch around it.
+const RECORD_OVERHEAD: usize = 64 << 10;
+
+/// What brokers take without being told.
+const USUAL_MESSAGE_BYTES: usize = 1_048_588;
+
+/// What was asked for on the command line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TopicOptions {
+    /// Whether topics that are not there are made.
+    pub create: bool,
+    /// Partitions of the topics made; none = as many as the input has.
+    pub partitions: Option<i32>,
+    /// Copies of each partition; none = what the brokers make without being told.
+    pub replication: Option<i32>,
+}
+
+/// What a topic should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicPlan {
+    /// The output: `state`, `predictions`, ..
+    pub output: &'static str,
+    /// The topic's name.
+    pub name: String,
+    /// Partitions.
+    pub partitions: i32,
+    /// Settings by name.
+    pub settings: BTreeMap<&'static str, String>,
+}
+
+/// What became of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicReport {
+    /// What it should be.
+    pub plan: TopicPlan,
+    /// What it is.
+    pub state: TopicState,
+    /// What is wrong with it, a sentence each.
+    pub faults: Vec<String>,
+}
+
+/// Whether a topic is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicState {
+    /// It was there.
+    There {
+        /// Its partitions.
+        partitions: i32,
+    },
+    /// It was made.
+    Made,
+    /// It is not there.
+    Missing,
+}
+
+/// Looks at the topics of a job's outputs, and makes those that are missing when asked to.
+///
+/// # Errors
+/// When no broker answers, the input topics are not there, or a topic cannot be made.
+pub fn topics(source: &SourceConfig, sink: &SinkConfig, options: TopicOptions) -> Result<Vec<TopicReport>> {
+    let input = input_partitions(source, options.partitions)?;
+    let admin = admin(&sink.connection)?;
+    let mut reports = Vec::new();
+    for plan in plans(sink, input, options) {
+        let there = partitions_of(&admin, &plan.name, &sink.connection)?;
+        let (state, faults) = match there {
+            Some(partitions) => (TopicState::There { partitions }, faults(&admin, &plan, partitions, input)?),
+            None if options.create => (create(&admin, &plan, options.replication)?, Vec::new()),
+            None => (TopicState::Missing, Vec::new()),
+        };
+        reports.push(TopicReport { plan, state, faults });
+    }
+    Ok(reports)
+}
+
+/// What the topics of all outputs should be.
+fn plans(sink: &SinkConfig, input: i32, options: TopicOptions) -> Vec<TopicPlan> {
+    let topics = &sink.topics;
+    let compacted = |output: &str| matches!(output, "state" | "snapshots");
+    let all = [
+        ("state", &topics.state),
+        ("snapshots", &topics.snapshots),
+        ("predictions", &topics.predictions),
+        ("stability", &topics.stability),
+        ("boundaries", &topics.boundaries),
+        ("dead_letters", &topics.dead_letters),
+    ];
+    let named = all.into_iter().filter_map(|(output, topic)| Some((output, topic.clone()?)));
+    named
+        .map(|(output, name)| {
+            let mut settings = BTreeMap::new();
+            if compacted(output) {
+                let largest = USUAL_MESSAGE_BYTES.max(sink.chunk_bytes + RECORD_OVERHEAD);
+                settings.insert("cleanup.policy", "compact".to_owned());
+                settings.insert("max.message.bytes", largest.to_string());
+                // State is written over and over; what it replaces should go soon, or a restore reads all of it.
+                settings.insert("min.cleanable.dirty.ratio", "0.1".to_owned());
+                settings.insert("max.compaction.lag.ms", "3600000".to_owned());
+                // The newest segment is never compacted.
+                settings.insert("segment.ms", "600000".to_owned());
+                settings.insert("segment.bytes", (256 << 20).to_string());
+            } else {
+                settings.insert("cleanup.policy", "delete".to_owned());
+            }
+            if options.replication.is_some_and(|copies| copies >= 3) {
+                settings.insert("min.insync.replicas", "2".to_owned());
+            }
+            let partitions = if output == "state" { input } else { options.partitions.unwrap_or(input) };
+            TopicPlan { output, name, partitions, settings }
+        })
+        .collect()
+}
+
+/// The most partitions that one of the input topics has.
+fn input_partitions(source: &SourceConfig, given: Option<i32>) -> Result<i32> {
+    let Topics::Names(names) = &source.topics else {
+        let message = "with source.pattern the number of partitions of the input is not known; give --partitions, as many as the \
+                       largest input topic has";
+        return given.ok_or_else(|| Error::user(message));
+    };
+    let admin = admin(&source.connection)?;
+    let mut most = 0;
+    for name in names {
+        match partitions_of(&admin, name, &source.connection)? {
+            Some(partitions) => most = most.max(partitions),
+            None if given.is_some() => most = most.max(given.unwrap_or(0)),
+            None => {
+                let message = format!(
+                    "there is no input topic '{name}', so the number of partitions is not known; make it first, or give --partitions"
+                );
+                return Err(Error::user(message).with("brokers", &source.connection.brokers));
+            }
+        }
+    }
+    Ok(most)
+}
+
+fn partitions_of(admin: &AdminClient<DefaultClientContext>, topic: &str, to: &Connection) -> Result<Option<i32>> {
+    let metadata = admin.inner().fetch_metadata(Some(topic), PATIENCE).map_err(|error| unreachable(&error, to))?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None => Ok(Some(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX))),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            let message = format!("not allowed to describe the topic '{topic}'; it takes the ACL Describe on it");
+            Err(Error::user(message).with("brokers", &to.brokers))
+        }
+        Some(code) => Err(Error::external(format!("cannot look at the topic '{topic}'"))
+            .with("brokers", &to.brokers)
+            .caused_by(code)),
+    }
+}
+
+fn faults(
+    admin: &AdminClient<DefaultClientContext>,
+    plan: &TopicPlan,
+    partitions: i32,
+    input: i32,
+) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    if plan.output == "state" && partitions < input {
+        faults.push(format!("it has {partitions} partitions, fewer than the {input} of the input"));
+    }
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+    let answers = block_on(admin.describe_configs([&ResourceSpecifier::Topic(&plan.name)], &options))
+        .map_err(|error| Error::external(format!("cannot read the settings of '{}'", plan.name)).caused_by(error))?;
+    let settings = match answers.into_iter().next() {
+        Some(Ok(settings)) => settings,
+        Some(Err(RDKafkaErrorCode::TopicAuthorizationFailed)) => {
+            faults.push("its settings are not shown to this user; that takes the ACL DescribeConfigs".to_owned());
+            return Ok(faults);
+        }
+        Some(Err(code)) => {
+            return Err(Error::external(format!("cannot read the settings of '{}'", plan.name)).caused_by(code));
+        }
+        None => return Ok(faults),
+    };
+    let value = |name: &str| settings.get(name).and_then(|entry| entry.value.clone());
+    let mut change = Vec::new();
+    let policy = value("cleanup.policy").unwrap_or_default();
+    if plan.settings.get("cleanup.policy").is_some_and(|wanted| wanted == "compact") {
+        if policy != "compact" {
+            faults.push(format!("cleanup.policy is {policy}: old state would be deleted by age"));
+            change.push("cleanup.policy=compact".to_owned());
+        }
+    } else if policy.contains("compact") {
+        faults.push(format!("cleanup.policy is {policy}: records with the same key would be lost"));
+        change.push("cleanup.policy=delete".to_owned());
+    }
+    let number = |text: &str| text.parse::<u64>().ok();
+    if let Some(wanted) = plan.settings.get("max.message.bytes")
+        && let (Some(least), Some(is)) = (number(wanted), value("max.message.bytes").as_deref().and_then(number))
+        && is < least
+    {
+        faults.push(format!("max.message.bytes is {is}: chunks of state would not fit"));
+        change.push(format!("max.message.bytes={wanted}"));
+    }
+    if !change.is_empty() {
+        faults.push(format!(
+            "mend it with: kafka-configs.sh --alter --entity-type topics --entity-name {} --add-config {}",
+            plan.name,
+            change.join(",")
+        ));
+    }
+    Ok(faults)
+}
+
+fn create(admin: &AdminClient<DefaultClientContext>, plan: &TopicPlan, replication: Option<i32>) -> Result<TopicState> {
+    // -1: as the brokers are set up.
+    let copies = TopicReplication::Fixed(replication.unwrap_or(-1));
+    let mut topic = NewTopic::new(&plan.name, plan.partitions, copies);
+    for (name, value) in &plan.settings {
+        topic = topic.set(name, value);
+    }
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+    let failed = |error: KafkaError| Error::external(format!("cannot make the topic '{}'", plan.name)).caused_by(error);
+    let answers = block_on(admin.create_topics([&topic], &options)).map_err(failed)?;
+    match answers.into_iter().next() {
+        Some(Ok(_)) => Ok(TopicState::Made),
+        // Another instance was faster.
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(TopicState::There { partitions: plan.partitions }),
+        Some(Err((_, code))) => {
+            let hint = match code {
+                RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed => {
+                    "; it takes the ACL Create on the topic or the cluster"
+                }
+                RDKafkaErrorCode::InvalidReplicationFactor => {
+                    "; there are fewer brokers than copies, give --replication"
+                }
+                _ => "",
+            };
+            Err(Error::user(format!("cannot make the topic '{}'{hint}", plan.name)).caused_by(code))
+        }
+        None => Err(Error::external(format!("no answer about the topic '{}'", plan.name))),
+    }
+}
+
+fn admin(connection: &Connection) -> Result<AdminClient<DefaultClientContext>> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &connection.brokers);
+    config.set("allow.auto.create.topics", "false");
+    for (name, value) in &connection.properties {
+        config.set(name, value);
+    }
+    for (name, source) in &connection.secrets {
+        config.set(name, read_secret(name, source)?);
+    }
+    config.create().map_err(|error| match error {
+        KafkaError::ClientConfig(result, _, name, _) => refused(&name, result, None),
+        // The text of other errors may repeat a value.
+        _ => Error::user("the properties of the Kafka client do not go together").with("brokers", &connection.brokers),
+    })
+}
+
+fn read_secret(name: &str, source: &SecretSource) -> Result<String> {
+    match source {
+        SecretSource::Environment(variable) => std::env::var(variable).map_err(|_| {
+            Error::user(format!("the secret {name} is not there: the environment variable {variable} is not set"))
+        }),
+        SecretSource::File(path) => match std::fs::read_to_string(path) {
+            Ok(text) => Ok(text.trim_end().to_owned()),
+            Err(error) => Err(Error::user(format!("the secret {name} cannot be read from {}", path.display()))
+                .caused_by(error)),
+        },
+    }
+}
+
+/// Whether the client knows all properties and takes their values. Secrets are not read; of them only names are checked.
+///
+/// # Errors
+/// With the first property that is refused.
+pub fn check_properties(connection: &Connection) -> Result<()> {
+    let check = |name: &str, value: &str| {
+        let mut config = ClientConfig::new();
+        match config.set(name, value).create_native_config() {
+            Err(KafkaError::ClientConfig(result, why, name, _)) => Err((result, why, name)),
+            _ => Ok(()),
+        }
+    };
+    for (name, value) in &connection.properties {
+        check(name, value).map_err(|(result, why, name)| refused(&name, result, Some(&why)))?;
+    }
+    for name in connection.secrets.keys() {
+        if let Err((result @ RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name)) = check(name, "x") {
+            return Err(refused(&name, result, None));
+        }
+    }
+    Ok(())
+}
+
+fn refused(name: &str, result: RDKafkaConfRes, why: Option<&str>) -> Error {
+    match (result, why) {
+        (RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _) => Error::user(format!(
+            "the Kafka client has no property '{name}'; those of librdkafka are meant, which differ from Java's"
+        )),
+        (_, Some(why)) => Error::user(format!("the Kafka client does not take its property '{name}' as given: {why}")),
+        (_, None) => Error::user(format!("the Kafka client does not take its property '{name}' as given")),
+    }
+}
+
+fn unreachable(error: &KafkaError, to: &Connection) -> Error {
+    Error::external(
+        "no broker answers; is the address right, and do security.protocol and the secrets fit the listener?",
+    )
+    .with("brokers", &to.brokers)
+    .caused_by(error.clone())
+    .retryable()
+}
+
+/// Waits for a future on this thread: the client answers on threads of its own, so no runtime is needed.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Delivery, OutputTopics, ValueFormat};
+
+    fn sink(chunk_bytes: usize) -> SinkConfig {
+        let topic = |name: &str| Some(name.to_owned());
+        SinkConfig {
+            connection: Connection::default(),
+            delivery: Delivery::ExactlyOnce,
+            topics: OutputTopics { state: topic("s"), predictions: topic("p"), ..OutputTopics::default() },
+            prediction_format: ValueFormat::Json,
+            transactional_prefix: "x".to_owned(),
+            commit: Duration::from_secs(1),
+            commit_bytes: 1,
+            chunk_bytes,
+        }
+    }
+
+    #[test]
+    fn state_is_compacted_and_has_the_partitions_of_the_input() {
+        let options = TopicOptions { partitions: Some(2), replication: Some(3), ..TopicOptions::default() };
+        let plans = plans(&sink(4 << 20), 6, options);
+        let all: Vec<_> = plans.iter().map(|plan| (plan.output, plan.partitions)).collect();
+        assert_eq!(all, [("state", 6), ("predictions", 2)]);
+        assert_eq!(plans[0].settings["cleanup.policy"], "compact");
+        assert_eq!(plans[0].settings["max.message.bytes"], ((4 << 20) + RECORD_OVERHEAD).to_string());
+        assert_eq!(plans[1].settings["cleanup.policy"], "delete");
+        assert_eq!(plans[1].settings["min.insync.replicas"], "2");
+    }
+
+    #[test]
+    fn properties_are_checked_without_a_broker_and_without_their_secrets() {
+        let with = |name: &str, value: &str| {
+            let properties = [(name.to_owned(), value.to_owned())].into();
+            check_properties(&Connection { properties, ..Connection::default() })
+                .err()
+                .map(|error| error.message().to_owned())
+        };
+        assert_eq!(with("security.protocol", "SSL"), None);
+        assert!(with("security.protocl", "SSL").unwrap().contains("no property 'security.protocl'"));
+        assert!(with("linger.ms", "soon").unwrap().contains("does not take its property 'linger.ms'"));
+        let secrets = |name: &str| {
+            let secrets = [(name.to_owned(), SecretSource::Environment("NOT_THERE".to_owned()))].into();
+            check_properties(&Connection { secrets, ..Connection::default() })
+        };
+        assert!(secrets("sasl.password").is_ok());
+        assert!(secrets("ssl.truststore.password").is_err());
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_is_told_by_its_place() {
+        let error = read_secret("sasl.password", &SecretSource::Environment("LIGHTCL_NO_SUCH".to_owned())).unwrap_err();
+        assert!(error.message().contains("sasl.password") && error.message().contains("LIGHTCL_NO_SUCH"), "{error}");
+    }
+}

@@ -1,0 +1,53 @@
+//! `lightcl kafka`: the topics of a job.
+
+use super::{KafkaArgs, KafkaCommand, TopicsArgs};
+use crate::config::{Overrides, Pipeline};
+use lightcl_core::{Error, Result};
+use lightcl_kafka::topics::{TopicOptions, TopicReport, TopicState, topics};
+use std::fmt::Write;
+
+/// Does what the command line says.
+///
+/// # Errors
+/// When the configuration is wrong, no broker answers, or a topic cannot be made.
+pub fn run(args: &KafkaArgs) -> Result<()> {
+    match &args.command {
+        KafkaCommand::Topics(args) => show_topics(args),
+    }
+}
+
+fn show_topics(args: &TopicsArgs) -> Result<()> {
+    let overrides = Overrides::from_process(&args.set, None)?;
+    let pipeline = Pipeline::load(&args.pipeline, &overrides)?;
+    let settings = pipeline.settings();
+    let (Some(source), Some(sink)) = (settings.kafka_source()?, settings.kafka_sink()) else {
+        let error =
+            Error::user("this pipeline writes to no topics: they stand in [sink.topics], with source.type = \"kafka\"");
+        return Err(pipeline.locate(error, "source.type"));
+    };
+    let options = TopicOptions { create: args.create, partitions: args.partitions, replication: args.replication };
+    let reports = topics(&source, &sink, options)?;
+    super::print(&in_words(&reports))
+}
+
+fn in_words(reports: &[TopicReport]) -> String {
+    let mut text = String::new();
+    for TopicReport { plan, state, faults } in reports {
+        let settings: Vec<String> = plan.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let should = format!("{} partitions, {}", plan.partitions, settings.join(" "));
+        let what = match state {
+            TopicState::There { partitions } if faults.is_empty() => {
+                format!("is there, {partitions} partitions, all is well")
+            }
+            TopicState::There { partitions } => format!("is there, {partitions} partitions, but:"),
+            TopicState::Made => format!("made: {should}"),
+            TopicState::Missing => format!("is missing; --create would make it: {should}"),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{:13} {}  {what}", plan.output, plan.name);
+        for fault in faults {
+            let _ = writeln!(text, "    {fault}");
+        }
+    }
+    text
+}
