@@ -8,7 +8,8 @@ use arrow_array::types::Float64Type;
 use arrow_array::{Array, ArrayRef, FixedSizeListArray, ListArray, StringArray, new_null_array};
 use arrow_buffer::{NullBuffer, NullBufferBuilder};
 use arrow_cast::cast;
-use arrow_schema::{ArrowError, DataType, FieldRef};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef};
+use arrow_select::interleave::interleave;
 use arrow_select::take::take;
 use std::sync::Arc;
 
@@ -19,18 +20,30 @@ pub(super) struct Fitted {
     pub misfits: Vec<usize>,
 }
 
-/// Fits a column to a type. Text is read as something else only where the type is `given`.
+/// Fits a column to a field. Text is read as something else only where the type is `given`.
 ///
 /// # Errors
 /// When arrow refuses a conversion that it is known to have.
-pub(super) fn fit(column: &Column, to: &DataType, given: bool) -> Result<Fitted, ArrowError> {
+pub(super) fn fit(column: &Column, to: &Field, given: bool) -> Result<Fitted, ArrowError> {
+    let array = &column.array;
+    if let Some(shape) = shape_of(to)
+        && shape_of(&column.field) != Some(shape)
+    {
+        return Ok(Fitted { array: new_null_array(to.data_type(), array.len()), misfits: lost(array, None) });
+    }
     if column.field.extension_type_name() == Some("arrow.uuid")
-        && let Some(bytes) = column.array.as_fixed_size_binary_opt()
+        && let Some(bytes) = array.as_fixed_size_binary_opt()
     {
         let texts: StringArray = bytes.iter().map(|bytes| bytes.map(uuid)).collect();
-        return fit_array(&(Arc::new(texts) as ArrayRef), to, given);
+        return fit_array(&(Arc::new(texts) as ArrayRef), to.data_type(), given);
     }
-    fit_array(&column.array, to, given)
+    fit_array(array, to.data_type(), given)
+}
+
+/// The shape of tensors, as their extension type has it.
+pub(super) fn shape_of(field: &Field) -> Option<&str> {
+    let is_tensor = field.extension_type_name() == Some("arrow.fixed_shape_tensor");
+    field.extension_type_metadata().filter(|_| is_tensor)
 }
 
 fn fit_array(array: &ArrayRef, to: &DataType, given: bool) -> Result<Fitted, ArrowError> {
@@ -41,6 +54,7 @@ fn fit_array(array: &ArrayRef, to: &DataType, given: bool) -> Result<Fitted, Arr
     match from {
         DataType::Dictionary(_, values) => return fit_array(&cast(array, values)?, to, given),
         DataType::RunEndEncoded(_, values) => return fit_array(&cast(array, values.data_type())?, to, given),
+        DataType::Union(..) => return fit_union(array, to, given),
         _ => {}
     }
     if let (Some(item), DataType::List(to_item) | DataType::FixedSizeList(to_item, _)) = (item_type(from), to) {
@@ -74,6 +88,28 @@ fn lost(array: &ArrayRef, nulls: Option<&NullBuffer>) -> Vec<usize> {
             !had.as_ref().is_some_and(|had| had.is_null(*row)) && nulls.is_none_or(|nulls| nulls.is_null(*row))
         })
         .collect()
+}
+
+/// Takes each value from the branch that it is of.
+fn fit_union(array: &ArrayRef, to: &DataType, given: bool) -> Result<Fitted, ArrowError> {
+    let union = array.as_union();
+    let mut branches = Vec::new();
+    let mut place_of = [0_usize; 128];
+    let mut bad: Vec<Vec<usize>> = Vec::new();
+    let ids = union.fields().iter().map(|(id, _)| id);
+    for (place, id) in ids.enumerate() {
+        let Fitted { array, misfits } = fit_array(union.child(id), to, given)?;
+        branches.push(array);
+        bad.push(misfits);
+        place_of[usize::from(id.unsigned_abs()) & 127] = place;
+    }
+    let places: Vec<(usize, usize)> = (0..union.len())
+        .map(|row| (place_of[usize::from(union.type_id(row).unsigned_abs()) & 127], union.value_offset(row)))
+        .collect();
+    let misfits = places.iter().enumerate().filter(|(_, (branch, at))| bad[*branch].binary_search(at).is_ok());
+    let misfits = misfits.map(|(row, _)| row).collect();
+    let branches: Vec<&dyn Array> = branches.iter().map(AsRef::as_ref).collect();
+    Ok(Fitted { array: interleave(&branches, &places)?, misfits })
 }
 
 fn fit_list(
@@ -173,7 +209,8 @@ fn may_become(from: &DataType, to: &DataType, given: bool) -> bool {
     }
 }
 
-fn uuid(bytes: &[u8]) -> String {
+/// Bytes as a UUID is written.
+pub(super) fn uuid(bytes: &[u8]) -> String {
     use std::fmt::Write;
     let mut text = String::with_capacity(36);
     for (place, byte) in bytes.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The columns that are needed, with the types that their first values gave them.
 
 use super::FormatConfig;
-use super::casting::{Fitted, fit};
+use super::casting::{Fitted, fit, shape_of};
 use super::decoded::{Column, Decoded, Piece};
 use super::record_columns::RecordColumn;
 use super::{Rows, decoded, types};
@@ -245,7 +245,7 @@ fn column_of(
             many => concat(&many.iter().map(AsRef::as_ref).collect::<Vec<&dyn Array>>())?,
         };
         let column = Column { array, field: Arc::clone(&first.field) };
-        let Fitted { array, misfits } = fit(&column, field.data_type(), known.given)?;
+        let Fitted { array, misfits } = fit(&column, &field, known.given)?;
         faults.extend(misfits.iter().map(|row| (start + row, misfit(known, &column, *row, field.data_type()))));
         parts.push(array);
         filled = end;
@@ -264,6 +264,7 @@ fn runs(pieces: &[(usize, usize, Column)]) -> impl Iterator<Item = &[(usize, usi
     pieces.chunk_by(|(_, _, left), (_, _, right)| {
         left.array.data_type() == right.array.data_type()
             && left.field.extension_type_name() == right.field.extension_type_name()
+            && left.field.extension_type_metadata() == right.field.extension_type_metadata()
     })
 }
 
@@ -279,6 +280,13 @@ fn misfit(known: &Known, column: &Column, row: usize, expected: &DataType) -> St
         format!(" '{short}{}'", if short.len() < value.len() { ".." } else { "" })
     });
     let name = &known.name;
+    if let (Some(shape), Some(found)) = (
+        known.field.as_ref().and_then(|field| shape_of(field)),
+        shape_of(&column.field).filter(|_| expected.is_nested()),
+    ) && shape != found
+    {
+        return format!("column '{name}': found a tensor of {found}, expected {shape} as before");
+    }
     format!("column '{name}': found{found} of type {}, expected {}", array.data_type(), types::expected(expected))
 }
 

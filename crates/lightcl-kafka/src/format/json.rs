@@ -15,7 +15,7 @@ pub(super) struct Json;
 impl Decode for Json {
     fn decode(&mut self, block: &RecordBlock, columns: &Columns, screen: &Screen) -> Result<Decoded> {
         let table = Table::new(columns, |_| false);
-        by_rows(block, screen, table, |table, _, value| read_json(value, table.object("")))
+        by_rows(block, screen, table, |table, _, value| read_json(value, table.object()))
     }
 }
 

@@ -6,15 +6,21 @@ use arrow_array::RecordBatch;
 use lightcl_core::{Result, RowFault};
 use std::collections::BTreeMap;
 
+mod avro;
 mod casting;
 mod cells;
+mod cloud_events;
 mod columns;
 mod csv;
 mod decoded;
+mod ipc;
 mod json;
 mod reader;
 mod record_columns;
+mod registry;
+mod schemas;
 mod table;
+mod tensor;
 mod types;
 
 /// How records become rows.
@@ -152,9 +158,15 @@ pub trait Format: lightcl_core::Stateful + Send {
 /// # Errors
 /// When the configuration names a type that does not exist, or lacks what the format needs.
 pub fn open(config: &FormatConfig) -> Result<Box<dyn Format>> {
-    Ok(match config.kind {
-        FormatKind::Csv => Box::new(reader::Reader::new(csv::Csv::new(config)?, config)?),
-        FormatKind::Json => Box::new(reader::Reader::new(json::Json, config)?),
-        _ => return Err(lightcl_core::Error::user("this format is not there yet")),
-    })
+    fn boxed<D: reader::Decode + 'static>(decode: D, config: &FormatConfig) -> Result<Box<dyn Format>> {
+        Ok(Box::new(reader::Reader::new(decode, config)?))
+    }
+    match config.kind {
+        FormatKind::Json => boxed(json::Json, config),
+        FormatKind::Avro => boxed(avro::Avro::new(config)?, config),
+        FormatKind::Arrow => boxed(ipc::Ipc, config),
+        FormatKind::Csv => boxed(csv::Csv::new(config)?, config),
+        FormatKind::Tensor => boxed(tensor::Tensors, config),
+        FormatKind::CloudEvents => boxed(cloud_events::CloudEvents, config),
+    }
 }

@@ -43,3 +43,13 @@ impl<D> Stateful for Reader<D> {
         self.columns.restore(bytes)
     }
 }
+
+/// Runs something that reads bytes of any kind: neither an error nor a panic of a reader stops the stream.
+pub(super) fn guarded<T, E: std::fmt::Display>(
+    read: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<T, String> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(_) => Err("its bytes are damaged".to_owned()),
+    }
+}

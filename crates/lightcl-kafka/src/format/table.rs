@@ -65,6 +65,14 @@ impl Table {
         self.numbers.get(name).copied()
     }
 
+    /// Leaves a column out of the table; what is returned is its number among all columns.
+    pub fn take_out(&mut self, name: &str) -> Option<usize> {
+        let place = self.columns.iter().position(|column| column.name == name)?;
+        let taken = self.columns.remove(place);
+        self.numbers = self.columns.iter().enumerate().map(|(number, column)| (column.name.clone(), number)).collect();
+        Some(taken.number)
+    }
+
     /// Takes in a cell of text, which may be a number or a boolean; an empty one is no value.
     pub fn cell(&mut self, column: usize, text: &str) {
         self.read(column, |cells, exact, misfit| {
@@ -145,16 +153,15 @@ impl Table {
         result
     }
 
-    /// Reads a JSON object as (a part of) the row that is being read. Names of fields are looked up behind `prefix`.
-    pub fn object<'a>(&'a mut self, prefix: &'static str) -> Object<'a> {
-        Object { table: self, prefix }
+    /// Reads a JSON object into the row that is being read.
+    pub fn object(&mut self) -> Object<'_> {
+        Object { table: self }
     }
 }
 
 /// Reads a JSON object into a row of a table.
 pub(super) struct Object<'a> {
     table: &'a mut Table,
-    prefix: &'static str,
 }
 
 impl Object<'_> {
@@ -186,11 +193,8 @@ impl<'de> Visitor<'de> for Object<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         loop {
-            let Object { table, prefix } = &self;
-            let Some(column) = map.next_key_seed(Key(|name: &str| {
-                if prefix.is_empty() { table.column(name) } else { table.column(&format!("{prefix}{name}")) }
-            }))?
-            else {
+            let table = &self.table;
+            let Some(column) = map.next_key_seed(Key(|name: &str| table.column(name)))? else {
                 return Ok(());
             };
             self.field(column, &mut map)?;

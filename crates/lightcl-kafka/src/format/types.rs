@@ -114,6 +114,21 @@ pub(super) fn settled(data_type: &DataType) -> Result<Option<DataType>, ()> {
         DataType::FixedSizeList(item, length) if numbers_of(data_type) <= MOST_NUMBERS => {
             return Ok(within(item)?.map(|item| DataType::FixedSizeList(item, *length)));
         }
+        DataType::Union(branches, _) => {
+            // Numbers of several kinds are numbers; branches of other kinds have to be the same.
+            let mut whole: Option<DataType> = None;
+            for (_, branch) in branches.iter() {
+                whole = match (whole, settled(branch.data_type())?) {
+                    (whole, None) => whole,
+                    (None, branch) => branch,
+                    (Some(whole), Some(branch)) if whole == branch => Some(whole),
+                    (Some(whole), Some(branch)) if whole.is_integer() && branch.is_integer() => Some(DataType::Int64),
+                    (Some(whole), Some(branch)) if whole.is_numeric() && branch.is_numeric() => Some(DataType::Float64),
+                    _ => return Err(()),
+                };
+            }
+            return Ok(whole);
+        }
         _ => return Err(()),
     }))
 }
