@@ -1,21 +1,19 @@
 //! Removes retired models from compacted topics.
 
+use crate::client::{CALL_TIMEOUT, Context, client_config, kafka_error};
 use crate::config::Connection;
-use crate::follower::{client_config, ends, is_passing, kafka_error, pass};
+use crate::follower::{ends, is_passing, pass};
+use crate::outbox::OutRecord;
 use crate::parts;
+use crate::producer::{Deliverer, Failure};
 use lightcl_core::{Error, Result};
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a topic may give nothing before its end.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -46,43 +44,39 @@ pub fn retire(connection: &Connection, topic: &str, retired: &Retired) -> Result
     if keys.is_empty() {
         return Ok(0);
     }
-    let failed = |error| kafka_error("write tombstones", error).with("topic", topic);
-    let mut config = client_config(connection)?;
-    config.set("enable.idempotence", "true").set("acks", "all").set("allow.auto.create.topics", "false");
-    let producer: BaseProducer<Deliveries> = config.create_with_context(Deliveries::default()).map_err(failed)?;
     // A reader must not look for chunks that are gone.
-    let (manifests, others): (Vec<_>, Vec<_>) = keys.iter().partition(|(key, _)| key.ends_with("/manifest"));
-    for (key, &partition) in manifests.into_iter().chain(others) {
-        let mut record = BaseRecord::<str, [u8]>::to(topic).key(key).partition(partition);
-        loop {
-            match producer.send(record) {
-                Ok(()) => break,
-                Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
-                    record = back;
-                    producer.poll(Duration::from_millis(100));
-                }
-                Err((error, _)) => return Err(failed(error)),
-            }
-        }
-    }
-    producer.flush(STALL).map_err(failed)?;
-    let missed = producer.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
-    missed.map_or(Ok(keys.len() as u64), |error| Err(failed(error)))
+    let (manifests, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|(key, _)| key.ends_with("/manifest"));
+    let topic: Arc<str> = topic.into();
+    let records: Vec<OutRecord> = manifests
+        .into_iter()
+        .chain(others)
+        .map(|(key, partition)| OutRecord {
+            topic: Arc::clone(&topic),
+            partition: Some(partition),
+            key: Some(key.into_bytes()),
+            value: None,
+            headers: Vec::new(),
+            token: 0,
+        })
+        .collect();
+    let delivered = Deliverer::new(connection.clone(), None).deliver(&records, &TopicPartitionList::new(), None);
+    delivered.map_err(Failure::into_error)?;
+    Ok(records.len() as u64)
 }
 
 /// Keys of a model that have a value, with the partition of each.
 fn keys_of(connection: &Connection, topic: &str, retired: &Retired) -> Result<BTreeMap<String, i32>> {
-    let failed = |error| kafka_error("read the topic", error).with("topic", topic);
+    let failed = |error| kafka_error("cannot read the topic", error).with("topic", topic);
     let mut config = client_config(connection)?;
+    config.remove("group.instance.id");
     config
         .set("group.id", "lightcl-retire")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
-        .set("allow.auto.create.topics", "false")
         .set("auto.offset.reset", "earliest");
-    let consumer: BaseConsumer = config.create().map_err(failed)?;
-    let metadata = consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT).map_err(failed)?;
+    let consumer: BaseConsumer<Context> = config.create_with_context(Context::of(connection)).map_err(failed)?;
+    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT).map_err(failed)?;
     let partitions: BTreeSet<i32> = metadata
         .topics()
         .iter()
@@ -129,22 +123,6 @@ fn keys_of(connection: &Connection, topic: &str, retired: &Retired) -> Result<BT
         }
     }
     Ok(keys)
-}
-
-/// Remembers the first tombstone that did not arrive.
-#[derive(Default)]
-struct Deliveries(Mutex<Option<KafkaError>>);
-
-impl ClientContext for Deliveries {}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
-        }
-    }
 }
 
 #[cfg(test)]

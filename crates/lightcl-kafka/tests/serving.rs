@@ -9,7 +9,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use common::{COMPACTED, connection, producer, read_all, snapshot, write};
-use lightcl_core::{Error, PositionedBatch, Result, RowFault, Snapshot, Stateful};
+use lightcl_core::{Error, Position, PositionedBatch, RejectReason, Rejected, Result, RowFault, Snapshot, Stateful};
 use lightcl_kafka::config::{
     Delivery, OrElse, OutputTopics, Scope, SinkConfig, SourceConfig, Start, Topics, ValueFormat,
 };
@@ -73,20 +73,25 @@ impl Scoring for Fake {
         }
     }
 
-    fn score(&self, version: &u64, batch: &PositionedBatch, _: u64) -> Result<Vec<Scored>> {
+    fn score(&self, version: &u64, batch: &PositionedBatch, first_index: u64) -> Result<Vec<Result<Scored, Rejected>>> {
         let texts = batch.batch.column(0).as_string::<i32>();
-        Ok((0..batch.batch.num_rows())
-            .map(|row| Scored {
+        let row = |row: usize| match batch.faults.iter().find(|fault| fault.row == row) {
+            None => Ok(Scored {
                 id: Some(texts.value(row).to_owned()),
                 predicted: Some(format!("v{version}")),
-                problem: batch
-                    .faults
-                    .iter()
-                    .find(|fault| fault.row == row)
-                    .map(|fault| ("unreadable", fault.message.clone())),
                 ..Scored::default()
-            })
-            .collect())
+            }),
+            Some(fault) => Err(Rejected {
+                format: 1,
+                index: first_index + row as u64,
+                position: Position { partition: Arc::clone(&batch.partition), offset: batch.offset_of(row) },
+                reason: RejectReason::Unreadable,
+                column: None,
+                message: fault.message.clone(),
+                payload: String::new(),
+            }),
+        };
+        Ok((0..batch.batch.num_rows()).map(row).collect())
     }
 }
 
@@ -101,6 +106,7 @@ fn config(broker: &Broker, name: &str) -> ServingConfig {
             instance: None,
             start: Start::Committed(OrElse::Error),
             until_end: false,
+            max_wait: None,
             format,
         },
         sink: SinkConfig {
