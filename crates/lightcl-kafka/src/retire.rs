@@ -29,8 +29,17 @@ pub struct Retired {
 impl Retired {
     /// Whether a key is one of its records: the first segments are those of its prefix.
     pub fn has(&self, key: &str) -> bool {
-        let names: Vec<&str> = [self.model_id.as_str()].into_iter().chain(self.unit.as_deref()).collect();
-        key.strip_prefix(&parts::prefix(&names)).is_some_and(|rest| rest.starts_with('/'))
+        let is_below =
+            |names: &[&str]| key.strip_prefix(&parts::prefix(names)).is_some_and(|rest| rest.starts_with('/'));
+        let model_id = self.model_id.as_str();
+        match self.unit.as_deref() {
+            None => is_below(&[model_id]),
+            // The learner of a key has segments of its own in the state topic.
+            Some(unit) => {
+                let learner = unit.split_once('/');
+                is_below(&[model_id, unit]) || learner.is_some_and(|(unit, key)| is_below(&[model_id, unit, key]))
+            }
+        }
     }
 }
 
@@ -45,7 +54,8 @@ pub fn retire(connection: &Connection, topic: &str, retired: &Retired) -> Result
         return Ok(0);
     }
     // A reader must not look for chunks that are gone.
-    let (manifests, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|(key, _)| key.ends_with("/manifest"));
+    let names_chunks = |key: &str| ["/manifest", "/unit", "/parked"].iter().any(|end| key.ends_with(end));
+    let (manifests, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|(key, _)| names_chunks(key));
     let topic: Arc<str> = topic.into();
     let records: Vec<OutRecord> = manifests
         .into_iter()
@@ -132,15 +142,18 @@ mod tests {
     #[test]
     fn only_keys_of_the_model_are_its_own() {
         let all = Retired { model_id: "shop".into(), unit: None };
-        let one = Retired { unit: Some("samples/1".into()), ..all.clone() };
-        for (key, of_all, of_one) in [
-            ("shop/samples%2F1/manifest", true, true),
-            ("shop/samples%2F1/suffix/a/0", true, true),
-            ("shop/samples%2F10/manifest", true, false),
-            ("shop2/samples%2F1/manifest", false, false),
-            ("shop", false, false),
+        let one = Retired { unit: Some("samples-1".into()), ..all.clone() };
+        let key = Retired { unit: Some("samples-1/a/b".into()), ..all.clone() };
+        for (name, of_all, of_one, of_key) in [
+            ("shop/samples-1/manifest", true, true, false),
+            ("shop/samples-1/suffix/a/0", true, true, false),
+            ("shop/samples-1%2Fa%2Fb/manifest", true, false, true),
+            ("shop/samples-1/a%2Fb/parked", true, true, true),
+            ("shop/samples-10/manifest", true, false, false),
+            ("shop2/samples-1/manifest", false, false, false),
+            ("shop", false, false, false),
         ] {
-            assert_eq!((all.has(key), one.has(key)), (of_all, of_one), "{key}");
+            assert_eq!((all.has(name), one.has(name), key.has(name)), (of_all, of_one, of_key), "{name}");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `lightcl score --follow`: predictions for the events of a topic, with the newest published snapshot.
 
-use super::model::Model;
+use super::model::{Model, ScoredRow};
 use super::run::{serve, stop_on_signals};
 use crate::config::{Overrides, Pipeline};
-use lightcl_core::{Error, PositionedBatch, Result, Snapshot};
+use lightcl_core::{Error, PositionedBatch, Rejected, Result, Snapshot};
 use lightcl_kafka::Health;
 use lightcl_kafka::format;
 use lightcl_kafka::serving::{self, Event, Scored, Scoring, ServingConfig};
@@ -26,7 +26,8 @@ pub(super) fn run(pipeline: &Path, set: &[String]) -> Result<()> {
     };
     let health = Arc::new(Health::new());
     let _server = serve(&pipeline, &health, None)?;
-    let config = ServingConfig { source, sink, scope: settings.kafka_scope(), model_id: Some(pipeline.name().to_owned()) };
+    let config =
+        ServingConfig { source, sink, scope: settings.kafka_scope(), model_id: Some(pipeline.name().to_owned()) };
     let stop = stop_on_signals()?;
     let served = serving::serve(&config, &Snapshots, &|format| format::open(format), &stop, &|event| say(&event))?;
     let serving::Served { scored, rejected, skipped } = served;
@@ -43,18 +44,9 @@ impl Scoring for Snapshots {
         Model::from_snapshot(snapshot)
     }
 
-    fn score(&self, model: &Model, batch: &PositionedBatch, first_index: u64) -> Result<Vec<Scored>> {
-        let rows = model.score(batch, first_index)?.map(|row| match row {
-            Ok(row) => Scored {
-                id: row.id,
-                label: row.label,
-                predicted: row.predicted,
-                probability: row.probability,
-                problem: None,
-            },
-            Err(letter) => Scored { problem: Some((letter.reason.as_str(), letter.message)), ..Scored::default() },
-        });
-        Ok(rows.collect())
+    fn score(&self, model: &Model, batch: &PositionedBatch, first_index: u64) -> Result<Vec<Result<Scored, Rejected>>> {
+        let scored = |ScoredRow { id, label, predicted, probability }| Scored { id, label, predicted, probability };
+        Ok(model.score(batch, first_index)?.map(|row| row.map(scored)).collect())
     }
 }
 
