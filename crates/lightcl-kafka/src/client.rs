@@ -88,6 +88,9 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         // What matters also comes back from the calls; this is what a broker that is away looks like.
         log::warn!(target: "librdkafka", "{error}: {reason}");
     }

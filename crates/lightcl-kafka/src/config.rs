@@ -42,8 +42,6 @@ pub struct SourceConfig {
     pub start: Start,
     /// Whether to stop cleanly at the offsets that were the ends when the job started.
     pub until_end: bool,
-    /// Longest time that a row waits for its window to fill; then it is scored and learnt without a full one. None = for ever.
-    pub max_wait: Option<Duration>,
     /// How records become rows.
     pub format: FormatConfig,
 }

@@ -10,11 +10,12 @@ use crate::kafka_store::{KafkaStore, KafkaStoreConfig};
 use crate::lag::LagReporter;
 use crate::learners::OperatorFactory;
 use crate::outbox::TopicPartition;
+use crate::sink_store::{SinkStore, no_parking};
 use crate::start::{or_else, out_of_range};
 use crate::store::Store;
 use crate::units::{Command, Units};
 use crate::worker::{FormatOpener, Observer, StoreFor, UnitReport, Worker, WorkerConfig};
-use lightcl_core::{Error, Result};
+use lightcl_core::{Error, Result, Sink};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -29,15 +30,15 @@ const POLLED_TOGETHER: usize = 8192;
 /// `max.poll.interval.ms` where the user does not say otherwise.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 
-/// Makes the store of a unit.
-pub type StoreFactory = dyn Fn(&str, &[TopicPartition]) -> Result<Box<dyn Store>> + Send + Sync;
+/// Opens the sink of a unit.
+pub type SinkFactory = dyn Fn(&str) -> Result<Box<dyn Sink>> + Send + Sync;
 
 /// Where outputs and state go.
 pub enum Target {
     /// To Kafka.
     Kafka(SinkConfig),
-    /// Elsewhere: a store a unit, which holds positions too.
-    Stores(Arc<StoreFactory>),
+    /// Elsewhere: one sink a unit, which holds positions and state too.
+    Sinks(Arc<SinkFactory>),
 }
 
 /// A job that reads Kafka.
@@ -97,7 +98,8 @@ impl Job {
         let run = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
         let commit = match &target {
             Target::Kafka(sink) => sink.commit,
-            Target::Stores(_) => Duration::from_secs(1),
+            Target::Sinks(_) if matches!(scope, Scope::Key { .. }) => return Err(no_parking()),
+            Target::Sinks(_) => Duration::from_secs(1),
         };
         let shared = Arc::new(WorkerConfig {
             source: source.clone(),
@@ -128,7 +130,10 @@ impl Job {
                     Ok(Box::new(store) as Box<dyn Store>)
                 })
             }
-            Target::Stores(make) => Arc::new(move |worker: &Worker| make(&worker.unit, &worker.partitions)),
+            Target::Sinks(make) => Arc::new(move |worker: &Worker| {
+                let store = SinkStore::new(make(&worker.unit)?, &worker.partitions, worker.group.clone());
+                Ok(Box::new(store) as Box<dyn Store>)
+            }),
         };
         let units = Arc::new(Units::new(scope, shared, group.clone(), make_store));
         let context = GroupContext::new(Context::of(&source.connection), Arc::clone(&units) as Arc<dyn Assignments>);
@@ -289,6 +294,7 @@ impl Polling<'_> {
         match command {
             Command::Read(places) => {
                 for (partition, from) in &places {
+                    log::debug!("{partition}: reading from {from}");
                     self.seek(partition, *from)?;
                 }
                 self.units.begin(&places);
@@ -395,6 +401,7 @@ impl Polling<'_> {
                 self.units.ended(&partition);
             }
         }
+        self.units.tell_ends();
         Ok(self.units.all_finished())
     }
 }

@@ -5,7 +5,7 @@ use crate::config::{Delivery, SinkConfig};
 use crate::control::{Control, Wish};
 use crate::group::Group;
 use crate::learners::Parking;
-use crate::outbox::{OutRecord, Outbox, TopicPartition};
+use crate::outbox::{OutRecord, Outbox, TopicPartition, offsets};
 use crate::parts::{Keyed, PartEntry, Slots, assemble, chunk_key, prefix};
 use crate::producer::{Deliverer, Failure};
 use crate::records::RecordBlock;
@@ -15,7 +15,6 @@ use crate::unit_record::{CheckpointRecord, MOST_STEPS, UnitRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lightcl_core::{Error, Output, Positions, Result};
-use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -246,18 +245,6 @@ impl KafkaStore {
         Ok(())
     }
 
-    fn offsets(&self, positions: &Positions) -> Result<TopicPartitionList> {
-        let mut list = TopicPartitionList::new();
-        for source in &self.partitions {
-            // Nothing was read yet of a partition without a position.
-            let Some(&next) = positions.0.get(&*source.name()) else { continue };
-            let offset = i64::try_from(next).map_err(|_| Error::internal("an offset beyond what Kafka can count"))?;
-            list.add_partition_offset(&source.topic, source.partition, Offset::Offset(offset))
-                .map_err(|error| Error::internal("an offset cannot be committed").caused_by(error))?;
-        }
-        Ok(list)
-    }
-
     /// After a failure of which the outcome is unknown: whether the group has these positions now.
     fn is_committed(&mut self, positions: &Positions, before: &Positions) -> Result<bool, Failure> {
         let unknown =
@@ -473,7 +460,7 @@ impl Store for KafkaStore {
         record.commit += 1;
         let value = record.to_bytes().map_err(refused)?;
         records.extend(self.state_record(Keyed { key: self.unit_key(), value: Some(value) }, 0));
-        let offsets = self.offsets(positions).map_err(refused)?;
+        let offsets = offsets(&self.partitions, positions).map_err(refused)?;
 
         let mut wait = Duration::from_millis(100);
         let placed = loop {

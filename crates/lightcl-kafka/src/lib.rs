@@ -27,6 +27,7 @@ mod replay;
 pub mod retire;
 mod router;
 pub mod serving;
+mod sink_store;
 pub mod snapshot_topic;
 mod start;
 pub mod store;

@@ -3,7 +3,8 @@
 use crate::config::{OutputTopics, ValueFormat};
 use crate::predictions::PredictionWriter;
 use crate::records::{Record, RecordBlock};
-use lightcl_core::{Error, Output, Position, Rejected, Result};
+use lightcl_core::{Error, Output, Position, Positions, Rejected, Result};
+use rdkafka::{Offset, TopicPartitionList};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,6 +58,22 @@ impl std::fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.topic, self.partition)
     }
+}
+
+/// Positions as offsets to commit.
+///
+/// # Errors
+/// When an offset is beyond what Kafka can count.
+pub fn offsets(partitions: &[TopicPartition], positions: &Positions) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for source in partitions {
+        // Nothing was read yet of a partition without a position.
+        let Some(&next) = positions.0.get(&*source.name()) else { continue };
+        let offset = i64::try_from(next).map_err(|_| Error::internal("an offset beyond what Kafka can count"))?;
+        list.add_partition_offset(&source.topic, source.partition, Offset::Offset(offset))
+            .map_err(|error| Error::internal("an offset cannot be committed").caused_by(error))?;
+    }
+    Ok(list)
 }
 
 /// Turns outputs into records, which wait until they are committed.

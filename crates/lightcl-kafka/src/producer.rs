@@ -205,6 +205,7 @@ fn transaction(
         producer.send_offsets_to_transaction(offsets, group, TRANSACTION_CALL)
     })
     .map_err(|error| classify(producer, error))?;
+    wait_for_acknowledgements(producer);
     // Committing flushes first, so that a record that fails shows here too.
     step("commit the transaction", || producer.commit_transaction(TRANSACTION_CALL))
         .map_err(|error| classify(producer, error))?;
@@ -213,11 +214,20 @@ fn transaction(
 
 fn plain(producer: &BaseProducer<DeliveryContext>, records: &[OutRecord]) -> Result<Vec<(usize, i32, i64)>, Failure> {
     enqueue(producer, records)?;
+    wait_for_acknowledgements(producer);
     producer.flush(TRANSACTION_CALL).map_err(|error| Failure::Again(kafka_error("cannot deliver outputs", error)))?;
     match first_failed(producer) {
         None => Ok(placed(producer)),
         Some(error) if error.is_retryable() => Err(Failure::Again(error)),
         Some(error) => Err(Failure::Refused(error)),
+    }
+}
+
+/// Waits until nothing is on its way. The client's own flush looks only ten times a second.
+fn wait_for_acknowledgements(producer: &BaseProducer<DeliveryContext>) {
+    let deadline = Instant::now() + TRANSACTION_CALL;
+    while producer.in_flight_count() > 0 && Instant::now() < deadline {
+        producer.poll(Duration::from_millis(1));
     }
 }
 

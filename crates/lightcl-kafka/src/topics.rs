@@ -1,17 +1,17 @@
 //! The topics that a job writes to: what they should be, whether they are, and how they are made.
 
-use crate::config::{Connection, SecretSource, SinkConfig, SourceConfig, Topics};
+use crate::client::{Context, client_config, kafka_error};
+use crate::config::{Connection, SinkConfig, SourceConfig, Topics};
 use lightcl_core::{Error, Result};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaConfRes;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{self, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -155,7 +155,7 @@ fn input_partitions(source: &SourceConfig, given: Option<i32>) -> Result<i32> {
     Ok(most)
 }
 
-fn partitions_of(admin: &AdminClient<DefaultClientContext>, topic: &str, to: &Connection) -> Result<Option<i32>> {
+fn partitions_of(admin: &Admin, topic: &str, to: &Connection) -> Result<Option<i32>> {
     let metadata = admin.inner().fetch_metadata(Some(topic), PATIENCE).map_err(|error| unreachable(&error, to))?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
     match found.error().map(RDKafkaErrorCode::from) {
@@ -171,15 +171,12 @@ fn partitions_of(admin: &AdminClient<DefaultClientContext>, topic: &str, to: &Co
     }
 }
 
-fn faults(
-    admin: &AdminClient<DefaultClientContext>,
-    plan: &TopicPlan,
-    partitions: i32,
-    input: i32,
-) -> Result<Vec<String>> {
+fn faults(admin: &Admin, plan: &TopicPlan, partitions: i32, input: i32) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     if plan.output == "state" && partitions < input {
-        faults.push(format!("it has {partitions} partitions, fewer than the {input} of the input"));
+        faults.push(format!(
+            "it has {partitions} partitions, fewer than the {input} of the input: a restore reads more than its own"
+        ));
     }
     let options = AdminOptions::new().request_timeout(Some(PATIENCE));
     let answers = block_on(admin.describe_configs([&ResourceSpecifier::Topic(&plan.name)], &options))
@@ -225,7 +222,7 @@ fn faults(
     Ok(faults)
 }
 
-fn create(admin: &AdminClient<DefaultClientContext>, plan: &TopicPlan, replication: Option<i32>) -> Result<TopicState> {
+fn create(admin: &Admin, plan: &TopicPlan, replication: Option<i32>) -> Result<TopicState> {
     // -1: as the brokers are set up.
     let copies = TopicReplication::Fixed(replication.unwrap_or(-1));
     let mut topic = NewTopic::new(&plan.name, plan.partitions, copies);
@@ -255,34 +252,12 @@ fn create(admin: &AdminClient<DefaultClientContext>, plan: &TopicPlan, replicati
     }
 }
 
-fn admin(connection: &Connection) -> Result<AdminClient<DefaultClientContext>> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &connection.brokers);
-    config.set("allow.auto.create.topics", "false");
-    for (name, value) in &connection.properties {
-        config.set(name, value);
-    }
-    for (name, source) in &connection.secrets {
-        config.set(name, read_secret(name, source)?);
-    }
-    config.create().map_err(|error| match error {
-        KafkaError::ClientConfig(result, _, name, _) => refused(&name, result, None),
-        // The text of other errors may repeat a value.
-        _ => Error::user("the properties of the Kafka client do not go together").with("brokers", &connection.brokers),
-    })
-}
+type Admin = AdminClient<Context>;
 
-fn read_secret(name: &str, source: &SecretSource) -> Result<String> {
-    match source {
-        SecretSource::Environment(variable) => std::env::var(variable).map_err(|_| {
-            Error::user(format!("the secret {name} is not there: the environment variable {variable} is not set"))
-        }),
-        SecretSource::File(path) => match std::fs::read_to_string(path) {
-            Ok(text) => Ok(text.trim_end().to_owned()),
-            Err(error) => Err(Error::user(format!("the secret {name} cannot be read from {}", path.display()))
-                .caused_by(error)),
-        },
-    }
+fn admin(connection: &Connection) -> Result<Admin> {
+    client_config(connection)?
+        .create_with_context(Context::of(connection))
+        .map_err(|error| kafka_error("cannot look at topics", error))
 }
 
 /// Whether the client knows all properties and takes their values. Secrets are not read; of them only names are checked.
@@ -337,7 +312,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
+    let mut context = task::Context::from_waker(&waker);
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(output) => return output,
@@ -349,7 +324,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Delivery, OutputTopics, ValueFormat};
+    use crate::config::{Delivery, OutputTopics, SecretSource, ValueFormat};
 
     fn sink(chunk_bytes: usize) -> SinkConfig {
         let topic = |name: &str| Some(name.to_owned());
@@ -394,11 +369,5 @@ mod tests {
         };
         assert!(secrets("sasl.password").is_ok());
         assert!(secrets("ssl.truststore.password").is_err());
-    }
-
-    #[test]
-    fn a_secret_that_is_not_there_is_told_by_its_place() {
-        let error = read_secret("sasl.password", &SecretSource::Environment("LIGHTCL_NO_SUCH".to_owned())).unwrap_err();
-        assert!(error.message().contains("sasl.password") && error.message().contains("LIGHTCL_NO_SUCH"), "{error}");
     }
 }

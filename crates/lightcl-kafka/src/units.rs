@@ -165,6 +165,9 @@ impl Units {
             }
         }
         drop(inner);
+        if !paused.is_empty() || !resumed.is_empty() {
+            log::debug!("workers behind: {}; not any more: {}", names(&paused), names(&resumed));
+        }
         if !paused.is_empty() {
             metrics::counter!("lightcl_kafka_pauses_total").increment(paused.len() as u64);
             pause(consumer, paused.iter())?;
@@ -339,16 +342,21 @@ impl Units {
         open.filter_map(|queue| Some((queue.partition.clone(), queue.next?))).collect()
     }
 
-    /// A partition was read to its end; a unit all of whose partitions were is told so.
+    /// A partition was read to its end.
     pub fn ended(&self, partition: &TopicPartition) {
+        log::debug!("{partition} was read to its end");
         let mut inner = self.inner();
-        let Inner { units, queues, .. } = &mut *inner;
-        if let Some(queue) = queues.iter_mut().find(|queue| queue.partition == *partition) {
+        if let Some(queue) = inner.queues.iter_mut().find(|queue| queue.partition == *partition) {
             queue.has_ended = true;
         }
+    }
+
+    /// Tells units all of whose partitions were read to their ends, as far as their channels have room.
+    pub fn tell_ends(&self) {
+        let mut inner = self.inner();
+        let Inner { units, queues, .. } = &mut *inner;
         for unit in units.iter_mut().filter(|unit| unit.phase == Phase::Running) {
             let mut ours = queues.iter().filter(|queue| unit.partitions.contains(&queue.partition));
-            // A full channel is told later: this is asked again as long as the unit runs.
             if ours.all(|queue| queue.has_ended && queue.is_empty()) && unit.sender.try_send(ToWorker::End).is_ok() {
                 unit.phase = Phase::Ending;
             }
@@ -434,6 +442,13 @@ fn end(units: Vec<Unit>, wish: Wish) {
     }
 }
 
+fn names(partitions: &[TopicPartition]) -> String {
+    if partitions.is_empty() {
+        return "none".to_owned();
+    }
+    partitions.iter().map(TopicPartition::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn causes(error: &Error) -> String {
     let mut text = String::new();
     let mut source = std::error::Error::source(error);
@@ -447,8 +462,7 @@ fn causes(error: &Error) -> String {
 impl Assignments for Units {
     fn assigned(&self, partitions: &[TopicPartition]) {
         metrics::counter!("lightcl_kafka_rebalances_total").increment(1);
-        let names: Vec<String> = partitions.iter().map(TopicPartition::to_string).collect();
-        log::info!("assigned: {}", if names.is_empty() { "nothing new".to_owned() } else { names.join(", ") });
+        log::info!("assigned: {}", names(partitions));
         let mut inner = self.inner();
         inner.was_assigned = true;
         for partition in partitions {
@@ -474,9 +488,8 @@ impl Assignments for Units {
     }
 
     fn revoked(&self, partitions: &[TopicPartition], lost: bool) {
-        let names: Vec<String> = partitions.iter().map(TopicPartition::to_string).collect();
-        if !names.is_empty() {
-            log::info!("{}: {}", if lost { "lost" } else { "given away" }, names.join(", "));
+        if !partitions.is_empty() {
+            log::info!("{}: {}", if lost { "lost" } else { "given away" }, names(partitions));
         }
         let mut inner = self.inner();
         let (gone, kept): (Vec<Unit>, Vec<Unit>) = std::mem::take(&mut inner.units)

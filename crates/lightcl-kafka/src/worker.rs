@@ -371,9 +371,11 @@ impl Live<'_> {
         elapsed: Duration,
     ) -> Result<()> {
         let none = RecordBlock::new("", 0);
-        for (learner, outputs) in outputs {
+        for (number, (learner, outputs)) in outputs.into_iter().enumerate() {
             if !out {
                 let observer = &self.worker.config.observer;
+                // Rows and time are those of all learners together, and told once.
+                let (rows, elapsed) = if number == 0 { (rows, elapsed) } else { (0, Duration::ZERO) };
                 observer.pushed(&learner, self.learners.only(), rows, &outputs, elapsed);
             }
             for output in outputs {
@@ -433,6 +435,13 @@ impl Live<'_> {
             Failure::Refused(error) => Stop::Failed(error),
             Failure::Again(_) | Failure::Unknown(_) => Stop::Abandoned,
         })?;
+        log::debug!(
+            "{}: commit {:?}{} in {:?}",
+            self.worker.unit,
+            self.positions.0,
+            if save { " with state" } else { "" },
+            started.elapsed()
+        );
         self.committed = self.positions.clone();
         self.committed_at = Instant::now();
         if save {

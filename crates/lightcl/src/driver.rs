@@ -203,7 +203,7 @@ impl Loop<'_> {
             for slice in slices(&batch, self.slice_rows) {
                 let started = Instant::now();
                 let outputs = self.operator.push(&slice)?;
-                meters::pushed(self.operator, slice.batch.num_rows(), &outputs, started.elapsed());
+                meters::pushed(Some(self.operator), slice.batch.num_rows(), &outputs, started.elapsed());
                 self.health.progress();
                 let task_ended = outputs.iter().any(|output| matches!(output, Output::Boundary(_)));
                 show(&self.progress(), &outputs);
@@ -231,7 +231,7 @@ impl Loop<'_> {
         }
         let outputs = self.operator.finish()?;
         if !outputs.is_empty() || self.epoch == 0 || self.operator.samples() > committed_at {
-            meters::pushed(self.operator, 0, &outputs, Duration::ZERO);
+            meters::pushed(Some(self.operator), 0, &outputs, Duration::ZERO);
             show(&self.progress(), &outputs);
             self.send(ToSink::Outputs(outputs))?;
             self.commit()?;

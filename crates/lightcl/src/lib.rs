@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod driver;
 pub mod http;
+mod kafka_run;
 pub mod logs;
 pub mod meters;
 pub mod sink;

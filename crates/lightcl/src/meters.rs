@@ -26,15 +26,39 @@ pub fn describe() {
     describe_gauge!("lightcl_state_bytes", Unit::Bytes, "Size of the last state committed");
     describe_histogram!("lightcl_push_seconds", Unit::Seconds, "Time to score and learn one slice of rows");
     describe_histogram!("lightcl_commit_seconds", Unit::Seconds, "Time to make outputs and state durable");
+    describe_kafka();
 }
 
-/// Records one slice of rows and what it led to.
-pub fn pushed(operator: &Operator, rows: usize, outputs: &[Output], elapsed: Duration) {
+/// Those that only a Kafka job or a server of models has.
+fn describe_kafka() {
+    describe_gauge!("lightcl_kafka_lag_records", Unit::Count, "Records up to the last stable offset, by partition");
+    describe_gauge!(
+        "lightcl_kafka_lag_seconds",
+        Unit::Seconds,
+        "Age of the last record read while more wait, by partition"
+    );
+    describe_counter!("lightcl_kafka_rebalances_total", Unit::Count, "Rebalances of the consumer group");
+    describe_counter!("lightcl_kafka_displacements_total", Unit::Count, "Learners that another instance took over");
+    describe_counter!("lightcl_kafka_pauses_total", Unit::Count, "Partitions paused because their learner was behind");
+    describe_counter!("lightcl_kafka_stopped_units_total", Unit::Count, "Learners that could not go on");
+    describe_counter!("lightcl_lost_records_total", Unit::Count, "Records gone unread that source.or_else jumped over");
+    describe_counter!("lightcl_tombstones_skipped_total", Unit::Count, "Records without a value that were passed over");
+    describe_histogram!("lightcl_restore_seconds", Unit::Seconds, "Time to bring a learner's state back");
+    describe_counter!("lightcl_model_swaps_total", Unit::Count, "Models put in the place of older ones while serving");
+    describe_counter!("lightcl_snapshot_rejected_total", Unit::Count, "Snapshots that were incomplete or damaged");
+    describe_histogram!("lightcl_model_swap_seconds", Unit::Seconds, "Time from a model's publication to its use");
+}
+
+/// Records one slice of rows and what it led to. Without an operator (every key has its own) there is no task or accuracy
+/// to record.
+pub fn pushed(operator: Option<&Operator>, rows: usize, outputs: &[Output], elapsed: Duration) {
     counter!("lightcl_samples_total").increment(rows as u64);
     histogram!("lightcl_push_seconds").record(elapsed);
-    gauge!("lightcl_task").set(f64::from(operator.current_task()));
-    if let Some(accuracy) = operator.prequential().report().window_accuracy {
-        gauge!("lightcl_prequential_accuracy").set(accuracy);
+    if let Some(operator) = operator {
+        gauge!("lightcl_task").set(f64::from(operator.current_task()));
+        if let Some(accuracy) = operator.prequential().report().window_accuracy {
+            gauge!("lightcl_prequential_accuracy").set(accuracy);
+        }
     }
     for output in outputs {
         match output {

@@ -375,5 +375,6 @@ fn topics_of_a_job_need_a_kafka_sink_and_secrets_that_are_there() {
     let own = "[source.secrets]\nsasl.password = { env = \"LIGHTCL_NO_SUCH\" }\n";
     let output = lightcl(&["kafka", "topics", &kafka_pipeline(folder.path(), own)]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(err(&output).contains("the environment variable LIGHTCL_NO_SUCH is not set"), "{}", err(&output));
+    let said = err(&output);
+    assert!(said.contains("environment variable") && said.contains("LIGHTCL_NO_SUCH"), "{said}");
 }

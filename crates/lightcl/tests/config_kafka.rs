@@ -109,7 +109,7 @@ fn a_short_pipeline_is_completed() {
 #[test]
 fn every_key_reaches_the_job() {
     let more = "[learner]\nscope = \"key\"\nmost_learners = 7\n[sink]\ntype = \"kafka\"\ndelivery = \"at_least_once\"\n\
-                brokers = \"b:1\"\nprediction_format = \"avro\"\ntransactional_prefix = \"p\"\ncommit_ms = 20\n\
+                brokers = \"b:1\"\nprediction_format = \"arrow\"\ntransactional_prefix = \"p\"\ncommit_ms = 20\n\
                 commit_bytes = 9\nchunk_bytes = 2048\n[sink.topics]\nstate = \"s\"\n[sink.client]\nlinger.ms = 5\n\
                 [evaluate]\npath = \"held-out.csv\"\ntype = \"csv\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n";
     let own = "instance = \"a\"\nformat = \"csv\"\nstart = \"offsets\"\noffsets = { \"samples-0\" = 120, samples-11 = 0 }\n\
@@ -127,8 +127,9 @@ fn every_key_reaches_the_job() {
     let format = source.format;
     assert_eq!((format.kind, format.tombstones, format.most_value_bytes), (FormatKind::Csv, Tombstones::Skip, 5));
     assert_eq!((format.csv.delimiter, format.csv.quote, format.csv.columns.len()), (b';', b'\'', 4));
-    assert_eq!((format.registry.as_deref(), format.registry_user.as_deref()), (Some("http://r:8081"), Some("me")));
-    assert_eq!(format.registry_password, Some(SecretSource::Environment("REGISTRY".to_owned())));
+    assert_eq!(format.registry.as_deref(), Some("http://r:8081"));
+    let password = SecretSource::Environment("REGISTRY".to_owned());
+    assert_eq!(format.registry_auth, Some(("me".to_owned(), password)));
     assert_eq!(format.types["x"], "float32");
     let connection = source.connection;
     let properties: Vec<_> = connection.properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -140,7 +141,7 @@ fn every_key_reaches_the_job() {
     assert_eq!(connection.secrets, BTreeMap::from(secrets.clone()));
     assert_eq!(connection.oauth_token_file.as_deref(), Some(std::path::Path::new("token")));
     let sink = pipeline.settings().kafka_sink().unwrap();
-    assert_eq!((sink.delivery, sink.prediction_format), (Delivery::AtLeastOnce, ValueFormat::Avro));
+    assert_eq!((sink.delivery, sink.prediction_format), (Delivery::AtLeastOnce, ValueFormat::Arrow));
     assert_eq!((sink.commit, sink.commit_bytes, sink.chunk_bytes), (Duration::from_millis(20), 9, 2048));
     // What the sink does not say is as the source says.
     assert_eq!((sink.connection.brokers.as_str(), sink.connection.properties["linger.ms"].as_str()), ("b:1", "5"));
@@ -149,6 +150,18 @@ fn every_key_reaches_the_job() {
     assert!(!pipeline.operator_config().unwrap().emit_predictions, "predictions have no topic");
     let held_out = pipeline.settings().evaluation_config().unwrap();
     assert_eq!((held_out.path.as_str(), held_out.csv.has_header), ("held-out.csv", true));
+}
+
+#[test]
+fn names_times_and_categories_are_read_as_they_are_written() {
+    let text = format!(
+        "{SOURCE}[sample]\nfeatures = [\"x\", {{ column = \"shop\", as = \"category\" }}, \"z\"]\nlabel = \"kafka.key\"\n\
+         task = \"season\"\nevent_time = \"at\"\nid = \"at\"\nweight = \"w\"\n"
+    );
+    let pipeline = Pipeline::parse(&text, "p.toml", &Overrides::default()).unwrap();
+    let format = source(&pipeline).format;
+    assert_eq!(format.columns, ["x", "shop", "z", "kafka.key", "season", "w", "at"]);
+    assert_eq!(format.exact, ["kafka.key", "at", "season", "at", "shop"]);
 }
 
 #[test]
@@ -255,8 +268,7 @@ fn mistakes_in_the_sink_point_at_the_key() {
             "12:11",
             "which takes one cluster: leave sink.brokers out",
         ),
-        ("prediction_format = \"avro\"\n[sink.topics]\nstate = \"s\"\n", "12:21", "avro needs a schema registry"),
-        ("prediction_format = \"parquet\"\n", "12:21", "there are \"json\", \"avro\", \"arrow\""),
+        ("prediction_format = \"parquet\"\n", "12:21", "there are \"json\", \"arrow\""),
         ("[sink.topics]\nstate = \"s\"\nsnapshots = \"s\"\n", "13:9", "is also sink.topics.snapshots"),
         ("[sink.topics]\nstate = \"samples\"\n", "13:9", "is also consumed: the job would read what it writes"),
         ("[sink.topics]\nstate = \"s t\"\n", "13:9", "is no name of a topic"),
@@ -488,7 +500,7 @@ fn the_hash_covers_how_records_become_rows_and_who_shares_a_learner() {
 #[test]
 fn what_does_nothing_is_noted() {
     let notes = |own: &str, more: &str| parse(own, more).notes().join("\n");
-    assert!(notes("registry = \"http://r\"\n", "").contains("source.registry is not used: nothing is avro"));
+    assert!(notes("registry = \"http://r\"\n", "").contains("source.registry is not used: source.format is not avro"));
     let sink = format!("[output]\ndir = \"x\"\n[predictions]\nformat = \"jsonl\"\n{SINK}");
     let said = notes("", &sink);
     assert!(said.contains("predictions is not used") && said.contains("output is not used"), "{said}");

@@ -4,11 +4,12 @@ use super::columns::Columns;
 use super::decoded::{Column, Decoded, Piece, Screen, Screened};
 use super::reader::{Decode, guarded};
 use super::registry::{Answer, Registry, SchemaId};
-use super::{FormatConfig, schemas};
+use super::{FormatConfig, schemas, types};
 use crate::records::RecordBlock;
 use arrow_array::RecordBatch;
 use arrow_avro::reader::{Decoder, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
+use arrow_schema::Field;
 use lightcl_core::{Error, Result};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -252,7 +253,9 @@ impl Writer {
         if batch.num_rows() != values.len() {
             return Err(Stopped { at: None, why: "the value holds more rows than one".to_owned() });
         }
-        self.decoder = Some(decoder);
+        // Arrow's decoder of unions counts on behind a batch, and so would name values that are not there.
+        let has_union = |field: &&Arc<Field>| types::has_union(field.data_type());
+        self.decoder = batch.schema_ref().fields().iter().find(has_union).is_none().then_some(decoder);
         Ok(batch)
     }
 

@@ -6,7 +6,7 @@ use arrow_array::builder::UInt32Builder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
 use arrow_array::{Array, ArrayRef, FixedSizeListArray, ListArray, StringArray, new_null_array};
-use arrow_buffer::{NullBuffer, NullBufferBuilder};
+use arrow_buffer::NullBufferBuilder;
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef};
 use arrow_select::interleave::interleave;
@@ -29,15 +29,22 @@ pub(super) fn fit(column: &Column, to: &Field, given: bool) -> Result<Fitted, Ar
     if let Some(shape) = shape_of(to)
         && shape_of(&column.field) != Some(shape)
     {
-        return Ok(Fitted { array: new_null_array(to.data_type(), array.len()), misfits: lost(array, None) });
+        return Ok(no_fit(array, to.data_type()));
     }
-    if column.field.extension_type_name() == Some("arrow.uuid")
+    if is_uuid(&column.field)
         && let Some(bytes) = array.as_fixed_size_binary_opt()
     {
         let texts: StringArray = bytes.iter().map(|bytes| bytes.map(uuid)).collect();
         return fit_array(&(Arc::new(texts) as ArrayRef), to.data_type(), given);
     }
     fit_array(array, to.data_type(), given)
+}
+
+/// Whether the bytes of a field are UUIDs: by arrow's type for them, or as arrow's reader of Avro says it.
+pub(super) fn is_uuid(field: &Field) -> bool {
+    let logical = field.metadata().get("logicalType").map(String::as_str);
+    *field.data_type() == DataType::FixedSizeBinary(16)
+        && (field.extension_type_name() == Some("arrow.uuid") || logical == Some("uuid"))
 }
 
 /// The shape of tensors, as their extension type has it.
@@ -61,11 +68,10 @@ fn fit_array(array: &ArrayRef, to: &DataType, given: bool) -> Result<Fitted, Arr
         return fit_list(array, item, to_item.data_type(), to, given);
     }
     if !may_become(from, to, given) {
-        let misfits = lost(array, None);
-        return Ok(Fitted { array: new_null_array(to, array.len()), misfits });
+        return Ok(no_fit(array, to));
     }
     let fitted = cast(array, to)?;
-    let mut misfits = lost(array, fitted.logical_nulls().as_ref());
+    let mut misfits = lost(array, &fitted);
     if to.is_integer() && (from.is_floating() || from.is_decimal()) {
         let wide = cast(array, &DataType::Float64)?;
         let wide = wide.as_primitive::<Float64Type>();
@@ -76,18 +82,24 @@ fn fit_array(array: &ArrayRef, to: &DataType, given: bool) -> Result<Fitted, Arr
     Ok(Fitted { array: fitted, misfits })
 }
 
-/// Rows that have a value in `array` but none behind `nulls` (all, where that is none).
-fn lost(array: &ArrayRef, nulls: Option<&NullBuffer>) -> Vec<usize> {
-    let had = array.logical_nulls();
-    let all_fit = nulls.is_some_and(|nulls| nulls.null_count() == 0);
-    if all_fit && had.is_none() {
-        return Vec::new();
+/// Rows that have a value in `array` but none in `fitted`.
+fn lost(array: &ArrayRef, fitted: &ArrayRef) -> Vec<usize> {
+    match fitted.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => Vec::new(),
+        Some(nulls) => present(array).filter(|row| nulls.is_null(*row)).collect(),
     }
-    (0..array.len())
-        .filter(|row| {
-            !had.as_ref().is_some_and(|had| had.is_null(*row)) && nulls.is_none_or(|nulls| nulls.is_null(*row))
-        })
-        .collect()
+}
+
+/// Rows that have a value.
+pub(super) fn present(array: &ArrayRef) -> impl Iterator<Item = usize> + use<> {
+    let nulls = array.logical_nulls();
+    let is_null = matches!(array.data_type(), DataType::Null);
+    (0..array.len()).filter(move |row| !is_null && !nulls.as_ref().is_some_and(|nulls| nulls.is_null(*row)))
+}
+
+/// Nulls of a type in the place of values that it cannot hold.
+fn no_fit(array: &ArrayRef, to: &DataType) -> Fitted {
+    Fitted { array: new_null_array(to, array.len()), misfits: present(array).collect() }
 }
 
 /// Takes each value from the branch that it is of.

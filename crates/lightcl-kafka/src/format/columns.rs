@@ -1,7 +1,7 @@
 //! The columns that are needed, with the types that their first values gave them.
 
 use super::FormatConfig;
-use super::casting::{Fitted, fit, shape_of};
+use super::casting::{Fitted, fit, is_uuid, present, shape_of};
 use super::decoded::{Column, Decoded, Piece};
 use super::record_columns::RecordColumn;
 use super::{Rows, decoded, types};
@@ -61,14 +61,14 @@ impl Known {
         if self.field.is_some() || column.array.logical_null_count() == column.array.len() {
             return;
         }
-        let extension = column.field.extension_type_name();
-        let data_type = match extension {
-            Some("arrow.uuid") => Some(DataType::Utf8),
-            _ => types::settled(column.field.data_type()).ok().flatten(),
+        let data_type = if is_uuid(&column.field) {
+            Some(DataType::Utf8)
+        } else {
+            types::settled(column.field.data_type()).ok().flatten()
         };
         let Some(data_type) = data_type else { return };
         let mut metadata = HashMap::new();
-        if extension == Some("arrow.fixed_shape_tensor") {
+        if shape_of(&column.field).is_some() {
             for key in [EXTENSION_TYPE_NAME_KEY, EXTENSION_TYPE_METADATA_KEY] {
                 metadata.extend(column.field.metadata().get(key).map(|value| (key.to_owned(), value.clone())));
             }
@@ -211,15 +211,9 @@ fn column_of(
     pieces.iter().for_each(|(_, _, column)| known.settle(column));
     let Some(field) = known.field.clone() else {
         // Where there are values, they are of a kind that no column holds.
-        for (start, _, column) in &pieces {
-            let nulls = column.array.logical_nulls();
-            for row in (0..column.array.len()).filter(|row| !nulls.as_ref().is_some_and(|nulls| nulls.is_null(*row))) {
-                if !matches!(column.array.data_type(), DataType::Null)
-                    && types::settled(column.array.data_type()).is_err()
-                {
-                    faults.push((start + row, misfit(known, column, row, &DataType::Null)));
-                }
-            }
+        for (start, _, column) in pieces.iter().filter(|(.., column)| types::settled(column.array.data_type()).is_err())
+        {
+            faults.extend(present(&column.array).map(|row| (start + row, misfit(known, column, row, &DataType::Null))));
         }
         return Ok(Arc::new(NullArray::new(rows)));
     };
@@ -263,8 +257,8 @@ fn column_of(
 fn runs(pieces: &[(usize, usize, Column)]) -> impl Iterator<Item = &[(usize, usize, Column)]> {
     pieces.chunk_by(|(_, _, left), (_, _, right)| {
         left.array.data_type() == right.array.data_type()
-            && left.field.extension_type_name() == right.field.extension_type_name()
-            && left.field.extension_type_metadata() == right.field.extension_type_metadata()
+            && is_uuid(&left.field) == is_uuid(&right.field)
+            && shape_of(&left.field) == shape_of(&right.field)
     })
 }
 
@@ -287,6 +281,8 @@ fn misfit(known: &Known, column: &Column, row: usize, expected: &DataType) -> St
     {
         return format!("column '{name}': found a tensor of {found}, expected {shape} as before");
     }
+    // Of what no column holds the same is said whatever the column holds.
+    let expected = if types::settled(array.data_type()).is_err() { &DataType::Null } else { expected };
     format!("column '{name}': found{found} of type {}, expected {}", array.data_type(), types::expected(expected))
 }
 

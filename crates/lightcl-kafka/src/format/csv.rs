@@ -11,9 +11,10 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use lightcl_core::{Error, Result};
 
 /// Reads lines as RFC 4180 has them.
-#[derive(Debug)]
 pub(super) struct Csv {
-    config: CsvFormat,
+    columns: Vec<String>,
+    /// Made once: it takes longer to make than to read a line.
+    reader: Reader,
     line: Line,
 }
 
@@ -35,26 +36,28 @@ impl Csv {
                 .with("delimiter", char::from(delimiter).escape_default())
                 .with("quote", char::from(quote).escape_default()));
         }
-        Ok(Csv { config: config.csv.clone(), line: Line::default() })
+        let reader = ReaderBuilder::new().delimiter(delimiter).quote(quote).build();
+        Ok(Csv { columns: config.csv.columns.clone(), reader, line: Line::default() })
     }
 
     /// Reads the lines of one value as rows.
     fn read_value(&mut self, value: &[u8], number: usize, table: &mut Table, decoded: &mut Decoded) {
-        let mut reader = ReaderBuilder::new().delimiter(self.config.delimiter).quote(self.config.quote).build();
+        self.reader.reset();
         let mut rest = value;
-        let header = if self.config.columns.is_empty() {
-            self.line.read(&mut reader, &mut rest).then(|| self.line.texts())
+        let columns = |names: &[String]| names.iter().map(|name| table.column(name)).collect();
+        let header = if self.columns.is_empty() {
+            let is_there = self.line.read(&mut self.reader, &mut rest);
+            is_there.then(|| self.line.texts().map(|names| columns(&names)))
         } else {
-            Some(Ok(self.config.columns.clone()))
+            Some(Ok(columns(&self.columns)))
         };
-        let names: Vec<String> = match header {
-            Some(Ok(names)) => names,
+        let columns: Vec<Option<usize>> = match header {
+            Some(Ok(columns)) => columns,
             None => return fault(number, table, decoded, "the value has no line with the names of columns".to_owned()),
             Some(Err(message)) => return fault(number, table, decoded, message),
         };
-        let columns: Vec<Option<usize>> = names.iter().map(|name| table.column(name)).collect();
         let rows = decoded.records.len();
-        while self.line.read(&mut reader, &mut rest) {
+        while self.line.read(&mut self.reader, &mut rest) {
             if self.line.cells != columns.len() {
                 let message = format!("found {} cells, expected {}", self.line.cells, columns.len());
                 fault(number, table, decoded, message);

@@ -5,6 +5,7 @@ use crate::records::RecordBlock;
 use arrow_array::RecordBatch;
 use lightcl_core::{Result, RowFault};
 use std::collections::BTreeMap;
+use std::fmt;
 
 mod avro;
 mod casting;
@@ -24,7 +25,7 @@ mod tensor;
 mod types;
 
 /// How records become rows.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct FormatConfig {
     /// How values are encoded.
     pub kind: FormatKind,
@@ -46,6 +47,25 @@ pub struct FormatConfig {
     pub csv: CsvFormat,
     /// Longest value; a longer one goes to the dead letters.
     pub most_value_bytes: usize,
+}
+
+impl fmt::Debug for FormatConfig {
+    /// All but the password that the address of the registry may hold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FormatConfig { kind, columns, exact, types, tombstones, registry, registry_auth, csv, most_value_bytes } =
+            self;
+        f.debug_struct("FormatConfig")
+            .field("kind", kind)
+            .field("columns", columns)
+            .field("exact", exact)
+            .field("types", types)
+            .field("tombstones", tombstones)
+            .field("registry", &registry.as_deref().map(|address| registry::without_user_info(address).0))
+            .field("registry_auth", registry_auth)
+            .field("csv", csv)
+            .field("most_value_bytes", most_value_bytes)
+            .finish()
+    }
 }
 
 impl Default for FormatConfig {

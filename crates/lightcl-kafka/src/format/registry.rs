@@ -199,7 +199,7 @@ fn parsed(text: &str) -> Option<Value> {
 }
 
 /// The address without user name and password, and these.
-fn without_user_info(address: &str) -> (String, Option<&str>) {
+pub(super) fn without_user_info(address: &str) -> (String, Option<&str>) {
     let address = address.trim().trim_end_matches('/');
     let Some((scheme, rest)) = address.split_once("://") else { return (address.to_owned(), None) };
     let authority = rest.find('/').unwrap_or(rest.len());

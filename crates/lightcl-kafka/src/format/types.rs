@@ -1,6 +1,7 @@
 //! Names of column types: as configurations give them and as states keep them.
 
 use arrow_schema::{DataType, Field, TimeUnit};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The types without parts.
@@ -133,6 +134,16 @@ pub(super) fn settled(data_type: &DataType) -> Result<Option<DataType>, ()> {
     }))
 }
 
+/// Whether values of a type are, or are made of, values of one of several types.
+pub(super) fn has_union(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Union(..) => true,
+        DataType::Struct(fields) => fields.iter().any(|field| has_union(field.data_type())),
+        DataType::List(item) | DataType::Map(item, _) => has_union(item.data_type()),
+        _ => false,
+    }
+}
+
 /// The numbers of one value of lists of fixed length; rows without a value have them too.
 fn numbers_of(data_type: &DataType) -> u64 {
     match data_type {
@@ -144,18 +155,19 @@ fn numbers_of(data_type: &DataType) -> u64 {
 }
 
 /// What a message says is expected of a value.
-pub(super) fn expected(data_type: &DataType) -> &'static str {
-    match data_type {
+pub(super) fn expected(data_type: &DataType) -> Cow<'static, str> {
+    Cow::Borrowed(match data_type {
         other if other.is_integer() => "a whole number",
         other if other.is_numeric() => "a number",
         DataType::Boolean => "true or false",
         DataType::Utf8 => "text",
         DataType::Binary => "bytes",
         DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => "a time",
-        DataType::FixedSizeList(..) => "a list of the length and the items of those before",
-        DataType::List(_) => "a list",
+        DataType::FixedSizeList(..) | DataType::List(_) => {
+            return Cow::Owned(format!("values of a {}", name(data_type)));
+        }
         _ => "a number, text, true or false, bytes, a time or a list of these",
-    }
+    })
 }
 
 /// Microseconds in UTC, which is what event times are.

@@ -15,6 +15,8 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod jobs;
+
 pub const COMPACTED: &[&str] = &["cleanup.policy=compact"];
 
 pub fn connection(broker: &Broker) -> Connection {

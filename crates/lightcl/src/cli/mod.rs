@@ -19,6 +19,8 @@ pub use args::{
     MergeArgs, RollBack, RunArgs, ScoreArgs, ScoreFormat, Suite, TopicsArgs,
 };
 
+pub(crate) use run::refuse_another_configuration;
+
 use crate::logs;
 use lightcl_core::{Error, ErrorKind, Result};
 use std::fmt::Write as _;

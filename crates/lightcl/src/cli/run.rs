@@ -5,6 +5,7 @@ use crate::assembly::assemble;
 use crate::config::{Overrides, Pipeline, difference};
 use crate::driver::{Finished, Progress, Run};
 use crate::http::Server;
+use crate::kafka_run;
 use crate::logs;
 use crate::sink::{FolderOptions, FolderSink, SUMMARY, latest_checkpoint, write_file};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,11 +13,12 @@ use lightcl_boundary::REGIMES;
 use lightcl_core::{Error, Output, Result};
 use lightcl_kafka::Health;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Runs a pipeline, or goes on with one that was stopped.
@@ -31,13 +33,11 @@ pub fn run(arguments: &RunArgs) -> Result<()> {
     overrides.until_end = arguments.until_end;
     let pipeline = Pipeline::load(&arguments.pipeline, &overrides)?;
     if pipeline.settings().is_kafka() {
-        return Err(Error::internal("the Kafka job is not in this program yet"));
+        return run_on_kafka(arguments, pipeline);
     }
     let folder = pipeline.output_dir();
     let configuration = pipeline.learning_part()?;
-    if !arguments.fresh {
-        refuse_another_configuration(folder, &configuration)?;
-    }
+    refuse_another_configuration(folder, &configuration, arguments.fresh)?;
     let health = Arc::new(Health::new());
     let _server = serve(&pipeline, &health, None)?;
     let (source, operator) = assemble(&pipeline)?;
@@ -60,7 +60,7 @@ pub fn run(arguments: &RunArgs) -> Result<()> {
         health,
     };
     let mut shown = Shown::new(arguments.quiet);
-    let finished = run.drive(&mut |progress, outputs| shown.show(progress, outputs))?;
+    let finished = run.drive(&mut |progress, outputs| shown.show("", progress, outputs))?;
     shown.bar.finish_and_clear();
     let summary = summary(&finished)?;
     if !finished.stopped {
@@ -83,7 +83,33 @@ pub(crate) fn serve(
     Ok(Some(server.map_err(|error| pipeline.locate(error, "metrics.listen"))?))
 }
 
-fn refuse_another_configuration(folder: &Path, new: &Value) -> Result<()> {
+/// Runs a pipeline as a Kafka job, until it is stopped or, with `until_end`, all was read.
+fn run_on_kafka(arguments: &RunArgs, pipeline: Pipeline) -> Result<()> {
+    let health = Arc::new(Health::new());
+    let _server = serve(&pipeline, &health, None)?;
+    let stop = stop_on_signals()?;
+    let shown = Mutex::new(Shown::new(arguments.quiet));
+    let show = move |learner: &str, progress: &Progress, outputs: &[Output]| {
+        shown.lock().unwrap_or_else(PoisonError::into_inner).show(learner, progress, outputs);
+    };
+    let mut summary = kafka_run::run(&Arc::new(pipeline), arguments.fresh, stop, health, show)?;
+    summary["peak_memory_bytes"] = json!(peak_memory_bytes());
+    let failed = summary["failed"].as_array().map_or(0, Vec::len);
+    print(&if arguments.json { format!("{summary}\n") } else { units_in_words(&summary) })?;
+    if failed > 0 {
+        return Err(Error::external("some learners could not go on; each said why").with("learners", failed));
+    }
+    Ok(())
+}
+
+/// Refuses to go on with a run of another configuration, unless it is to start over.
+///
+/// # Errors
+/// When the folder holds such a run, or cannot be read.
+pub(crate) fn refuse_another_configuration(folder: &Path, new: &Value, fresh: bool) -> Result<()> {
+    if fresh {
+        return Ok(());
+    }
     let Some(checkpoint) = latest_checkpoint(folder)? else { return Ok(()) };
     let changes = difference(&checkpoint.header.configuration, new);
     if changes.is_empty() {
@@ -119,8 +145,8 @@ struct Shown {
     /// When the last plain line was written, and the rows read when the first was due.
     last_line: Instant,
     first_sample: Option<u64>,
-    /// The task that was learnt when progress was last shown.
-    task: Option<u32>,
+    /// The task that each learner learnt when progress was last shown.
+    tasks: HashMap<String, u32>,
 }
 
 impl Shown {
@@ -131,10 +157,11 @@ impl Shown {
             bar.set_style(style);
         }
         let started = Instant::now();
-        Shown { bar, quiet, started, last_line: started, first_sample: None, task: None }
+        Shown { bar, quiet, started, last_line: started, first_sample: None, tasks: HashMap::new() }
     }
 
-    fn show(&mut self, progress: &Progress, outputs: &[Output]) {
+    /// Shows how far all learners are together, and what happened to one of them; the only one has no name.
+    fn show(&mut self, learner: &str, progress: &Progress, outputs: &[Output]) {
         let first = *self.first_sample.get_or_insert_with(|| {
             // What an earlier process read says nothing about the time that is left.
             self.bar.set_position(progress.samples);
@@ -143,7 +170,8 @@ impl Shown {
         });
         let rate = (progress.samples - first) as f64 / self.started.elapsed().as_secs_f64();
         let accuracy = progress.accuracy.map_or_else(String::new, |accuracy| format!("  accuracy {accuracy:.3}"));
-        let state = format!("{rate:.0}/s  task {}{accuracy}", progress.task);
+        let of = if learner.is_empty() { String::new() } else { format!("{learner}: ") };
+        let state = format!("{rate:.0}/s  {of}task {}{accuracy}", progress.task);
         self.bar.set_length(progress.total.unwrap_or(progress.samples));
         self.bar.set_position(progress.samples);
         self.bar.set_message(state.clone());
@@ -172,18 +200,18 @@ impl Shown {
                     .chain(last)
                     .map(|evidence| format!("{}: {}", evidence.detector, evidence.message))
                     .collect();
+                let before = self.tasks.insert(learner.to_owned(), event.task);
                 let what = match event.recurring {
-                    true if self.task == Some(event.task) => format!("task {} goes on", event.task),
+                    true if before == Some(event.task) => format!("task {} goes on", event.task),
                     true => format!("returns to task {}", event.task),
                     false => format!("task {} begins", event.task),
                 };
-                self.task = Some(event.task);
                 let merged = event.merged.map_or_else(String::new, |merged| {
                     format!("; to make room, task {} went into task {}", merged.gone, merged.into)
                 });
-                let line = format!("{what} at sample {} ({}){merged}", event.at, why.join("; "));
+                let line = format!("{of}{what} at sample {} ({}){merged}", event.at, why.join("; "));
                 if self.bar.is_hidden() {
-                    log::info!(at = event.at, task = event.task, recurring = event.recurring; "{line}");
+                    log::info!(at = event.at, task = event.task, recurring = event.recurring, learner; "{line}");
                 } else {
                     self.bar.println(line);
                 }
@@ -217,6 +245,34 @@ fn summary_in_words(summary: &Value, finished: &Finished) -> String {
     if finished.stopped {
         let _ = writeln!(text, "stopped at sample {}; run the same command again to go on", summary["samples"]);
     }
+    text.push_str(&figures_in_words(summary));
+    text
+}
+
+/// A job's figures, then one line a learner.
+fn units_in_words(summary: &Value) -> String {
+    let mut text = String::new();
+    if summary["stopped"] == json!(true) {
+        text.push_str("stopped; run the same command again to go on\n");
+    }
+    text.push_str(&figures_in_words(summary));
+    for unit in summary["units"].as_array().into_iter().flatten() {
+        let accuracy = unit["prequential_accuracy"].as_f64().map_or("-".to_owned(), |share| format!("{share:.4}"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{:22} {} samples, {} tasks, accuracy {accuracy}, state {}",
+            unit["unit"].as_str().unwrap_or_default(),
+            unit["samples"],
+            unit["tasks"],
+            unit["state_sha256"].as_str().unwrap_or("-"),
+        );
+    }
+    text
+}
+
+fn figures_in_words(summary: &Value) -> String {
+    let mut text = String::new();
     let keys = [
         "samples",
         "rejected",

@@ -86,7 +86,9 @@ impl Settings {
         // They were checked to be ASCII.
         let ascii = |character: char| u8::try_from(character).unwrap_or(b',');
         let sample = &self.sample;
-        let exact = [Some(&sample.label), sample.id.as_ref(), sample.task.as_ref()];
+        let names = [Some(&sample.label), sample.id.as_ref(), sample.task.as_ref(), sample.event_time.as_ref()];
+        let categories = sample.features.iter().filter(|feature| feature.is_category());
+        let categories = categories.map(|feature| feature.column().to_owned());
         FormatConfig {
             kind: match source.format {
                 settings::Format::Json => FormatKind::Json,
@@ -97,7 +99,7 @@ impl Settings {
                 settings::Format::CloudEvents => FormatKind::CloudEvents,
             },
             columns: self.sample_columns(),
-            exact: exact.into_iter().flatten().cloned().collect(),
+            exact: names.into_iter().flatten().cloned().chain(categories).collect(),
             types: source.types.clone(),
             tombstones: match source.tombstones {
                 settings::Tombstones::DeadLetter => Tombstones::DeadLetter,
@@ -130,7 +132,6 @@ impl Settings {
             topics: OutputTopics { predictions, stability, boundaries, snapshots, dead_letters, state },
             prediction_format: match sink.prediction_format {
                 settings::ValueFormat::Json => ValueFormat::Json,
-                settings::ValueFormat::Avro => ValueFormat::Avro,
                 settings::ValueFormat::Arrow => ValueFormat::Arrow,
             },
             transactional_prefix: sink.transactional_prefix.clone().unwrap_or_default(),

@@ -5,7 +5,7 @@ use super::convert_kafka::{partition_of, timestamp_ms};
 use super::document::Node;
 use super::faults::Faults;
 use super::names::nearest;
-use super::settings::{CommittedElse, Delivery, Format, Scope, Settings, Sink, SourceType, Start, ValueFormat};
+use super::settings::{CommittedElse, Delivery, Format, Scope, Settings, Sink, SourceType, Start};
 use std::collections::BTreeSet;
 
 /// Fills in the defaults that depend on other keys, and spells short forms out.
@@ -197,9 +197,6 @@ fn published(settings: &Settings, sink: &Sink, said: &Node, faults: &mut Faults)
                        sink.brokers out, or set sink.delivery = \"at_least_once\"";
         faults.add(&place(said, "sink.brokers"), message);
     }
-    if sink.prediction_format == ValueFormat::Avro && source.registry.is_none() {
-        faults.add(&place(said, "sink.prediction_format"), "avro needs a schema registry: set source.registry");
-    }
     if is_given(said, "sink.secrets") && sink.secrets.iter().flatten().any(|(name, _)| name == "registry.password") {
         faults.add(&place(said, "sink.secrets"), "registry.password stands in [source.secrets], for source and sink");
     }
@@ -235,11 +232,8 @@ pub(super) fn notes(settings: &Settings, said: &Node, notes: &mut Vec<String>) {
             }
         }
     }
-    if settings.source.registry.is_some()
-        && settings.source.format != Format::Avro
-        && settings.sink.as_ref().is_none_or(|sink| sink.prediction_format != ValueFormat::Avro)
-    {
-        notes.push("source.registry is not used: nothing is avro".to_owned());
+    if settings.source.registry.is_some() && settings.source.format != Format::Avro {
+        notes.push("source.registry is not used: source.format is not avro".to_owned());
     }
     if settings.learner.scope == Scope::Global {
         notes.push(

@@ -92,6 +92,12 @@ fn fits_json_schema(schema: &Value, value: &Value, place: &str) -> Result<(), St
                     }
                 }
             }
+            "anyOf" => {
+                let fits = |schema: &&Value| fits_json_schema(schema, value, place).is_ok();
+                if !rule.as_array().unwrap().iter().any(|schema| fits(&schema)) {
+                    return wrong("none of the forms");
+                }
+            }
             "items" => {
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
                     fits_json_schema(rule, item, &format!("{place}[{index}]"))?;
@@ -138,7 +144,8 @@ fn fits_avro(schema: &Value, value: &Value, place: &str, names: &mut BTreeMap<St
                         assert!(!field["doc"].as_str().unwrap().is_empty());
                         let Some(inner) = object.get(name) else {
                             // In JSON an optional list may be left out, and so may what only Kafka knows.
-                            let of_kafka = name.starts_with("source_") && field.get("default") == Some(&Value::Null);
+                            let of_kafka = (name.starts_with("source_") || name == "unit")
+                                && field.get("default") == Some(&Value::Null);
                             if of_kafka || field.get("default") == Some(&json!([])) {
                                 continue;
                             }
@@ -270,11 +277,21 @@ fn on_kafka_messages_name_the_record_they_come_from() {
         if matches!(schema, "dead-letter" | "snapshot") {
             continue;
         }
-        value["source_topic"] = json!("samples");
-        value["source_partition"] = json!(3);
-        value["source_offset"] = json!(5_000_000_000_u64);
+        value["unit"] = json!("samples-3");
+        if schema != "stability" {
+            value["source_topic"] = json!("samples");
+            value["source_partition"] = json!(3);
+            value["source_offset"] = json!(5_000_000_000_u64);
+        }
         both_fit(schema, &value).unwrap();
-        value["source_partition"] = json!("3");
+        if schema == "prediction" {
+            // There the three fields stand for the position.
+            value.as_object_mut().unwrap().remove("position");
+            fits_json_schema(&read("prediction.schema.json"), &value, schema).unwrap();
+            value.as_object_mut().unwrap().remove("source_offset");
+            fits_json_schema(&read("prediction.schema.json"), &value, schema).unwrap_err();
+        }
+        value["unit"] = json!(3);
         both_fit(schema, &value).unwrap_err();
     }
 }

@@ -192,8 +192,6 @@ pub enum ValueFormat {
     /// A JSON object.
     #[default]
     Json,
-    /// Avro behind the schema registry's frame; the schema is registered as the topic's name and -value.
-    Avro,
     /// An Arrow IPC stream, many predictions a record.
     Arrow,
 }

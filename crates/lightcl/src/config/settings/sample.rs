@@ -61,6 +61,11 @@ impl Feature {
             Feature::Table(table) => &table.column,
         }
     }
+
+    /// Whether it is said to be a category.
+    pub fn is_category(&self) -> bool {
+        matches!(self, Feature::Table(table) if table.kind == FeatureKind::Category)
+    }
 }
 
 /// A feature column and what it holds.
