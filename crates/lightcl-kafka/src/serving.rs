@@ -12,6 +12,7 @@ mod rows;
 use crate::config::{Scope, SinkConfig, SourceConfig};
 use crate::follower::Wanted;
 use crate::format::{Format, FormatConfig};
+use crate::health::Health;
 use crate::outbox::TopicPartition;
 use intake::Intake;
 use lightcl_core::{Error, PositionedBatch, Rejected, Result, Snapshot};
@@ -135,7 +136,7 @@ pub struct Served {
     pub skipped: u64,
 }
 
-/// Scores rows until `stop` is set.
+/// Scores rows until `stop` is set. Ready it is when it has a model and is a member of the group.
 ///
 /// # Errors
 /// When the configuration is wrong, topics are not there or must not be used, or predictions cannot be written. What was
@@ -145,6 +146,7 @@ pub fn serve<S: Scoring>(
     scoring: &S,
     open_format: OpenFormat<'_>,
     stop: &AtomicBool,
+    health: &Health,
     report: &(dyn Fn(Event<'_>) + Sync),
 ) -> Result<Served> {
     let topic = config
@@ -174,6 +176,7 @@ pub fn serve<S: Scoring>(
             intake,
             formats: BTreeMap::new(),
             served: Served::default(),
+            health,
             report,
         };
         let served = serving.run(topic, in_force, &|| stop.load(Ordering::Relaxed) || renewing.is_finished());
@@ -192,6 +195,7 @@ struct Serving<'a, S: Scoring> {
     intake: Intake,
     formats: BTreeMap<TopicPartition, Box<dyn Format>>,
     served: Served,
+    health: &'a Health,
     report: &'a (dyn Fn(Event<'_>) + Sync),
 }
 
@@ -215,6 +219,7 @@ impl<S: Scoring> Serving<'_, S> {
                 self.intake.join()?;
             }
             self.intake.gather(BATCH_RECORDS, BATCH_TIME)?;
+            self.health.set_ready(!models.is_empty() && self.intake.has_joined());
             for partition in self.intake.left.drain(..) {
                 self.formats.remove(&partition);
             }
@@ -232,7 +237,9 @@ impl<S: Scoring> Serving<'_, S> {
                     Err(error) => return Err(error),
                 };
             }
-            if retry_at.is_some() {
+            if retry_at.is_none() {
+                self.health.progress();
+            } else {
                 // Partitions that were given meanwhile, too.
                 self.intake.pause()?;
             }
@@ -241,6 +248,7 @@ impl<S: Scoring> Serving<'_, S> {
                 committed = Instant::now();
             }
         }
+        self.health.set_ready(false);
         self.commit(STOP_TIMEOUT)?;
         self.intake.leave();
         Ok(self.served)

@@ -10,6 +10,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use common::{COMPACTED, connection, producer, read_all, snapshot, write};
 use lightcl_core::{Error, Position, PositionedBatch, RejectReason, Rejected, Result, RowFault, Snapshot, Stateful};
+use lightcl_kafka::Health;
 use lightcl_kafka::config::{
     Delivery, OrElse, OutputTopics, Scope, SinkConfig, SourceConfig, Start, Topics, ValueFormat,
 };
@@ -134,7 +135,7 @@ fn serving(config: &ServingConfig, during: impl FnOnce(&Mutex<Vec<String>>)) -> 
     let (stop, events) = (AtomicBool::new(false), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         let running = scope.spawn(|| {
-            serve(config, &Fake, &|_| Ok(Box::new(Plain)), &stop, &|event: Event<'_>| {
+            serve(config, &Fake, &|_| Ok(Box::new(Plain)), &stop, &Health::new(), &|event: Event<'_>| {
                 let text = match event {
                     Event::Waiting { .. } => "waiting".to_owned(),
                     Event::Loaded { unit, version, .. } => format!("{unit} v{version}"),
@@ -305,8 +306,14 @@ fn a_topic_of_snapshots_that_is_not_there_ends_it() {
         return;
     }
     let broker = Broker::shared();
-    let error =
-        serve(&config(broker, "nothing"), &Fake, &|_| Ok(Box::new(Plain)), &AtomicBool::new(false), &|_: Event<'_>| {})
-            .unwrap_err();
+    let error = serve(
+        &config(broker, "nothing"),
+        &Fake,
+        &|_| Ok(Box::new(Plain)),
+        &AtomicBool::new(false),
+        &Health::new(),
+        &|_: Event<'_>| {},
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("nothing-models"), "{error}");
 }

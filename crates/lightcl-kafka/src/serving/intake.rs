@@ -32,6 +32,8 @@ struct Progress {
     done: BTreeMap<TopicPartition, i64>,
     /// Partitions that were given away since the loop looked last.
     gone: Vec<TopicPartition>,
+    /// Whether the group has given partitions, if none.
+    is_member: bool,
     /// An error that a callback met.
     failed: Option<Error>,
 }
@@ -88,10 +90,16 @@ impl Intake {
         Ok(())
     }
 
+    /// Whether the group has said which partitions are ours.
+    pub(super) fn has_joined(&self) -> bool {
+        self.subscribed && self.consumer.context().progress().is_member
+    }
+
     /// Leaves the group, if it is a member.
     pub(super) fn leave(&mut self) {
         if std::mem::take(&mut self.subscribed) {
             self.consumer.unsubscribe();
+            self.consumer.context().progress().is_member = false;
         }
     }
 
@@ -202,6 +210,7 @@ impl Shared {
     }
 
     fn given(&self, consumer: &BaseConsumer<Self>, given: &TopicPartitionList) {
+        self.progress().is_member = true;
         let assigned = self.starts(consumer, given).and_then(|starts| consumer.incremental_assign(&starts));
         if let Err(error) = assigned {
             self.progress().failed = Some(kafka_error("cannot find where to start", error));
