@@ -44,6 +44,8 @@ pub struct SourceConfig {
     pub until_end: bool,
     /// How records become rows.
     pub format: FormatConfig,
+    /// Rows that have waited this long are scored and learnt without a full window; none: they wait.
+    pub max_wait: Option<Duration>,
 }
 
 /// Which topics are consumed.
