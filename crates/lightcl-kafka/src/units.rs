@@ -6,7 +6,7 @@ use crate::group::{Assignments, Group, GroupContext};
 use crate::job::{pause, resume};
 use crate::lag::Reading;
 use crate::outbox::TopicPartition;
-use crate::router::Queue;
+use crate::router::{Queue, most_waiting};
 use crate::unit_names::GLOBAL;
 use crate::worker::{Ended, FromWorker, StoreFor, ToWorker, UnitReport, Worker, WorkerConfig};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -153,15 +153,15 @@ impl Units {
             return Err(error);
         }
         let (mut paused, mut resumed) = (Vec::new(), Vec::new());
+        let most_waiting = most_waiting(queues.len());
         for queue in queues.iter_mut().filter(|queue| queue.next.is_some()) {
             let Some(unit) = units.iter().find(|unit| unit.partitions.contains(&queue.partition)) else { continue };
             queue.hand_on(&unit.sender);
-            if !queue.is_paused && queue.is_behind() {
-                queue.is_paused = true;
-                paused.push(queue.partition.clone());
-            } else if queue.is_paused && queue.is_empty() && unit.sender.len() < CHANNEL_BLOCKS {
-                queue.is_paused = false;
-                resumed.push(queue.partition.clone());
+            let is_behind = queue.is_behind(most_waiting);
+            if queue.is_paused != is_behind {
+                queue.is_paused = is_behind;
+                let list = if is_behind { &mut paused } else { &mut resumed };
+                list.push(queue.partition.clone());
             }
         }
         drop(inner);
