@@ -110,6 +110,33 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
+/// Lets a context that has a [`Context`] in its field `context` do with logs, errors and tokens what that does.
+macro_rules! client_context {
+    ($context:ty) => {
+        impl rdkafka::client::ClientContext for $context {
+            const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+            fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+                self.context.log(level, facility, message);
+            }
+
+            fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+                self.context.error(error, reason);
+            }
+
+            fn stats_raw(&self, _: &[u8]) {}
+
+            fn generate_oauth_token(
+                &self,
+                config: Option<&str>,
+            ) -> Result<rdkafka::client::OAuthToken, Box<dyn std::error::Error>> {
+                self.context.generate_oauth_token(config)
+            }
+        }
+    };
+}
+pub(crate) use client_context;
+
 /// The claims of a JSON web token; its signature is the broker's business.
 fn claims_of(token: &str) -> Option<serde_json::Value> {
     use base64::Engine;

@@ -123,7 +123,7 @@ pub(crate) fn refuse_another_configuration(folder: &Path, new: &Value, fresh: bo
 }
 
 /// The first SIGINT or SIGTERM asks for a clean stop, the second ends the process with 130.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+pub(crate) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         let registered = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
