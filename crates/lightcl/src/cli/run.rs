@@ -39,7 +39,7 @@ pub fn run(arguments: &RunArgs) -> Result<()> {
     let configuration = pipeline.learning_part()?;
     refuse_another_configuration(folder, &configuration, arguments.fresh)?;
     let health = Arc::new(Health::new());
-    let _server = serve(&pipeline, &health)?;
+    let _server = serve(&pipeline, &health, None)?;
     let (source, operator) = assemble(&pipeline)?;
     let settings = pipeline.settings();
     let options = FolderOptions {
@@ -73,11 +73,12 @@ pub fn run(arguments: &RunArgs) -> Result<()> {
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub(crate) fn serve(pipeline: &Pipeline, health: &Arc<Health>) -> Result<Option<Server>> {
-    let settings = pipeline.settings();
-    let Some(listen) = &settings.metrics.listen else { return Ok(None) };
-    // A slow file is no illness.
-    let max_silence = settings.is_kafka().then(|| Duration::from_secs(settings.metrics.max_silence_seconds));
+pub(crate) fn serve(
+    pipeline: &Pipeline,
+    health: &Arc<Health>,
+    max_silence: Option<Duration>,
+) -> Result<Option<Server>> {
+    let Some(listen) = &pipeline.settings().metrics.listen else { return Ok(None) };
     let server = Server::start(listen, Arc::clone(health), max_silence);
     Ok(Some(server.map_err(|error| pipeline.locate(error, "metrics.listen"))?))
 }
@@ -85,7 +86,8 @@ pub(crate) fn serve(pipeline: &Pipeline, health: &Arc<Health>) -> Result<Option<
 /// Runs a pipeline as a Kafka job, until it is stopped or, with `until_end`, all was read.
 fn run_on_kafka(arguments: &RunArgs, pipeline: Pipeline) -> Result<()> {
     let health = Arc::new(Health::new());
-    let _server = serve(&pipeline, &health)?;
+    let max_silence = Duration::from_secs(pipeline.settings().metrics.max_silence_seconds);
+    let _server = serve(&pipeline, &health, Some(max_silence))?;
     let stop = stop_on_signals()?;
     let shown = Mutex::new(Shown::new(arguments.quiet));
     let show = move |learner: &str, progress: &Progress, outputs: &[Output]| {
