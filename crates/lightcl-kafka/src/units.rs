@@ -382,6 +382,11 @@ impl Units {
             && inner.units.iter().all(|unit| !matches!(unit.phase, Phase::Restoring | Phase::Displaced(_)))
     }
 
+    /// Whether no unit learns now: nothing is assigned, or states are being restored (which watches itself).
+    pub fn nobody_learns(&self) -> bool {
+        self.inner().units.iter().all(|unit| !matches!(unit.phase, Phase::Running | Phase::Ending))
+    }
+
     /// Lets all units commit and end.
     pub fn end_all(&self) {
         let mut inner = self.inner();

@@ -130,7 +130,8 @@ state = "state"
     let first = consume(broker, "scores", 100);
     let version = first[0]["model_version"].as_u64().unwrap();
     assert!(version >= 1);
-    let right = first.iter().zip(rows(0..100, true).lines()).filter(|(scored, row)| {
+    let truth = rows(0..100, true);
+    let right = first.iter().zip(truth.lines()).filter(|(scored, row)| {
         let row: Value = serde_json::from_str(row).unwrap();
         assert_eq!(
             (&scored["id"], &scored["label"], &scored["source_topic"]),

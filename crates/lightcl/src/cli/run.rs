@@ -86,7 +86,8 @@ pub(crate) fn serve(
 /// Runs a pipeline as a Kafka job, until it is stopped or, with `until_end`, all was read.
 fn run_on_kafka(arguments: &RunArgs, pipeline: Pipeline) -> Result<()> {
     let health = Arc::new(Health::new());
-    let _server = serve(&pipeline, &health, None)?;
+    let max_silence = Duration::from_secs(pipeline.settings().metrics.max_silence_seconds);
+    let _server = serve(&pipeline, &health, Some(max_silence))?;
     let stop = stop_on_signals()?;
     let shown = Mutex::new(Shown::new(arguments.quiet));
     let show = move |learner: &str, progress: &Progress, outputs: &[Output]| {
