@@ -1,7 +1,7 @@
 //! Rows a second of a whole job with a learner that does nothing, beside a bare consumer that does the same decoding, in one
 //! run: JSON, Avro and Arrow. Starts a broker and a schema registry of its own.
 //!
-//! `cargo bench --profile dev -p lightcl-kafka --bench throughput -- [--records N] [--runs N] [--smoke]`
+//! `cargo bench --profile dev -p lightcl-kafka --bench throughput -- [--records N] [--runs N] [--format NAME] [--smoke]`
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark fails by panicking")]
 
@@ -297,6 +297,7 @@ fn job(broker: &Broker, topic: &str, format: &FormatConfig, number: usize) -> f6
 }
 
 fn main() {
+    let _ = env_logger::builder().format_timestamp_millis().try_init();
     let arguments: Vec<String> = std::env::args().collect();
     let value = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
@@ -312,7 +313,8 @@ fn main() {
     broker.create_topic("state", 1, &["cleanup.policy=compact"]);
     println!("{rows} rows, best of {runs}");
     println!("{:8} {:>16} {:>16} {:>8}", "format", "bare rows/s", "job rows/s", "ratio");
-    for case in cases(&registry.url()) {
+    let only = arguments.iter().position(|argument| argument == "--format").and_then(|at| arguments.get(at + 1));
+    for case in cases(&registry.url()).into_iter().filter(|case| only.is_none_or(|only| only == case.name)) {
         broker.create_topic(case.name, 1, &[]);
         let records = rows / case.rows_a_record;
         fill(&broker, case.name, records, &case.value);

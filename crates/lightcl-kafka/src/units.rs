@@ -3,7 +3,7 @@
 use crate::config::{Scope, Topics};
 use crate::control::{Control, Wish};
 use crate::group::{Assignments, Group, GroupContext};
-use crate::job::{pause, resume};
+use crate::job::pause;
 use crate::lag::Reading;
 use crate::outbox::TopicPartition;
 use crate::router::{Queue, most_waiting};
@@ -145,8 +145,12 @@ impl Units {
         }
     }
 
-    /// Hands records on to the workers; pauses partitions whose workers are behind, and resumes them when they are not.
-    pub fn hand_on(&self, consumer: &BaseConsumer<GroupContext>) -> Result<()> {
+    /// Hands records on to the workers; pauses partitions whose workers are behind, and gives those whose workers are not any
+    /// more, with the offset to go on from.
+    ///
+    /// # Errors
+    /// What a callback met, or when the client does not pause.
+    pub fn hand_on(&self, consumer: &BaseConsumer<GroupContext>) -> Result<Vec<(TopicPartition, u64)>> {
         let mut inner = self.inner();
         let Inner { units, queues, error, .. } = &mut *inner;
         if let Some(error) = error.take() {
@@ -160,22 +164,22 @@ impl Units {
             let is_behind = queue.is_behind(most_waiting);
             if queue.is_paused != is_behind {
                 queue.is_paused = is_behind;
-                let list = if is_behind { &mut paused } else { &mut resumed };
-                list.push(queue.partition.clone());
+                match queue.next {
+                    Some(next) if !is_behind => resumed.push((queue.partition.clone(), next)),
+                    _ => paused.push(queue.partition.clone()),
+                }
             }
         }
         drop(inner);
         if !paused.is_empty() || !resumed.is_empty() {
+            let resumed: Vec<_> = resumed.iter().map(|(partition, _)| partition.clone()).collect();
             log::debug!("workers behind: {}; not any more: {}", names(&paused), names(&resumed));
         }
         if !paused.is_empty() {
             metrics::counter!("lightcl_kafka_pauses_total").increment(paused.len() as u64);
             pause(consumer, paused.iter())?;
         }
-        if !resumed.is_empty() {
-            resume(consumer, resumed.iter())?;
-        }
-        Ok(())
+        Ok(resumed)
     }
 
     /// What workers have told, as far as the consumer has to do something.
