@@ -29,7 +29,8 @@ pub(super) fn run(pipeline: &Path, set: &[String]) -> Result<()> {
     let config =
         ServingConfig { source, sink, scope: settings.kafka_scope(), model_id: Some(pipeline.name().to_owned()) };
     let stop = stop_on_signals()?;
-    let served = serving::serve(&config, &Snapshots, &|format| format::open(format), &stop, &health, &|event| say(&event))?;
+    let served =
+        serving::serve(&config, &Snapshots, &|format| format::open(format), &stop, &health, &|event| say(&event))?;
     let serving::Served { scored, rejected, skipped } = served;
     log::info!(scored, rejected, skipped; "stopped: {scored} rows scored, {rejected} rejected, {skipped} records without a value");
     Ok(())

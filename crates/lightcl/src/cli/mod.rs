@@ -16,7 +16,7 @@ mod tensors;
 
 pub use args::{
     BenchArgs, CheckArgs, Cli, Command, CompletionsArgs, InputType, InspectArgs, KafkaArgs, KafkaCommand, ManArgs,
-    MergeArgs, RollBack, RunArgs, ScoreArgs, ScoreFormat, Suite, TopicsArgs,
+    MergeArgs, RetireArgs, RollBack, RunArgs, ScoreArgs, ScoreFormat, Suite, TopicsArgs,
 };
 
 pub(crate) use run::refuse_another_configuration;
