@@ -80,7 +80,11 @@ pub fn send(producer: &BaseProducer, topic: &str, partition: i32, records: &[Sen
             match producer.send(record) {
                 Ok(()) => break,
                 Err((error, back)) => {
-                    assert_eq!(error.rdkafka_error_code(), Some(rdkafka::error::RDKafkaErrorCode::QueueFull), "{error}");
+                    assert_eq!(
+                        error.rdkafka_error_code(),
+                        Some(rdkafka::error::RDKafkaErrorCode::QueueFull),
+                        "{error}"
+                    );
                     record = back;
                     producer.poll(Duration::from_millis(20));
                 }
@@ -127,10 +131,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a job that closes windows that wait, so that each row soon has its prediction.
     pub fn start(mut job: Job) -> Self {
         job.source.until_end = false;
-        job.source.max_wait = Some(Duration::from_millis(100));
         let stop = Arc::clone(&job.stop);
         Running { stop, thread: std::thread::spawn(move || job.run()) }
     }
@@ -194,12 +196,12 @@ impl Account {
         let mut counted = 0;
         for input in &self.inputs {
             let place = (input.partition(), input.offset());
-            let found =
-                self.predictions.get(&place).map_or(0, Vec::len) + self.dead.get(&place).map_or(0, Vec::len);
+            let found = self.predictions.get(&place).map_or(0, Vec::len) + self.dead.get(&place).map_or(0, Vec::len);
             assert_eq!(found, outputs(input), "record {place:?}");
             counted += found;
         }
-        let all = self.predictions.values().map(Vec::len).sum::<usize>() + self.dead.values().map(Vec::len).sum::<usize>();
+        let all =
+            self.predictions.values().map(Vec::len).sum::<usize>() + self.dead.values().map(Vec::len).sum::<usize>();
         assert_eq!(all, counted, "outputs of no record");
     }
 
@@ -208,7 +210,12 @@ impl Account {
     pub fn check_once(&self, dead: &[i64]) {
         self.check(|_| 1);
         let found: Vec<i64> = self.dead.keys().map(|(_, offset)| *offset).collect();
-        assert_eq!(found, dead, "{:?}", self.dead.values().map(|letters| header(&letters[0], "message")).collect::<Vec<_>>());
+        assert_eq!(
+            found,
+            dead,
+            "{:?}",
+            self.dead.values().map(|letters| header(&letters[0], "message")).collect::<Vec<_>>()
+        );
     }
 
     /// The dead letter of a record of partition 0.
@@ -234,8 +241,7 @@ impl Account {
 /// The group has committed all that is in the topic.
 #[track_caller]
 pub fn check_committed(broker: &Broker, stream: &Stream) {
-    let ends: Vec<Option<i64>> =
-        ends(&broker.admin(), &stream.name, stream.partitions).into_iter().map(Some).collect();
+    let ends: Vec<Option<i64>> = ends(&broker.admin(), &stream.name, stream.partitions).into_iter().map(Some).collect();
     let committed = committed(&broker.admin(), &stream.source().group, &stream.name, stream.partitions);
     // Where nothing was written there is nothing to commit.
     for (committed, end) in committed.iter().zip(&ends) {

@@ -26,9 +26,10 @@ pub fn create_topics(bootstrap: &str, topics: &[Topic<'_>]) {
         .map(|(name, partitions, settings)| {
             // As many copies as the brokers make without being told.
             let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(-1));
-            settings.iter().map(|setting| setting.split_once('=').unwrap()).fold(topic, |topic, (name, value)| {
-                topic.set(name, value)
-            })
+            settings
+                .iter()
+                .map(|setting| setting.split_once('=').unwrap())
+                .fold(topic, |topic, (name, value)| topic.set(name, value))
         })
         .collect();
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));

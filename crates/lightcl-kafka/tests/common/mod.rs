@@ -117,3 +117,15 @@ pub fn kcat(broker: &Broker, topic: &str, options: &[&[u8]], value: &str) -> boo
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     true
 }
+
+/// Gives a schema registry a schema of Avro, and gives its number.
+pub fn register(registry: &str, subject: &str, schema: &str) -> u32 {
+    let body = serde_json::json!({ "schema": schema, "schemaType": "AVRO" }).to_string();
+    let mut answer = ureq::post(format!("{registry}/subjects/{subject}/versions"))
+        .header("Content-Type", "application/vnd.schemaregistry.v1+json")
+        .send(body)
+        .unwrap();
+    let text = answer.body_mut().read_to_string().unwrap();
+    let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    answer["id"].as_u64().unwrap() as u32
+}
