@@ -1,5 +1,6 @@
 //! Jobs with a small learner, and what they must lead to.
 
+use super::admin::{Topic, create_topics};
 use super::read_all;
 use arrow_schema::Schema;
 use lightcl_boundary::{DetectorConfigs, build};
@@ -35,15 +36,21 @@ pub struct Stream {
 impl Stream {
     /// Makes the topics.
     pub fn create(broker: &Broker, name: &str, partitions: i32) -> Stream {
-        let count = partitions as u32;
-        broker.create_topic(name, count, &[]);
-        for output in ["predictions", "stability", "boundaries", "dead"] {
-            broker.create_topic(&format!("{name}.{output}"), count, &[]);
-        }
-        for output in ["snapshots", "state"] {
-            broker.create_topic(&format!("{name}.{output}"), count, super::COMPACTED);
-        }
-        Stream { bootstrap: broker.bootstrap(), name: name.to_owned(), partitions }
+        Self::create_with(broker, name, partitions, &[])
+    }
+
+    /// Makes the topics, that of the input with settings of its own.
+    pub fn create_with(broker: &Broker, name: &str, partitions: i32, settings: &[&str]) -> Stream {
+        let stream = Stream { bootstrap: broker.bootstrap(), name: name.to_owned(), partitions };
+        let outputs = ["predictions", "stability", "boundaries", "dead", "snapshots", "state"];
+        let names = outputs.map(|output| (stream.topic(output), matches!(output, "snapshots" | "state")));
+        let mut topics: Vec<Topic<'_>> = vec![(name, partitions, settings)];
+        topics.extend(names.iter().map(|(name, compacted)| {
+            let settings: &[&str] = if *compacted { super::COMPACTED } else { &[] };
+            (name.as_str(), partitions, settings)
+        }));
+        create_topics(&broker.admin(), &topics);
+        stream
     }
 
     pub fn topic(&self, output: &str) -> String {
