@@ -137,6 +137,20 @@ macro_rules! client_context {
 }
 pub(crate) use client_context;
 
+/// Gives a new client its first token, where it needs one: a client that is not polled cannot ask for it.
+///
+/// # Errors
+/// When the token's file cannot be read, or holds none.
+pub fn give_token<C: ClientContext>(client: &rdkafka::client::Client<C>, connection: &Connection) -> Result<()> {
+    if connection.oauth_token_file.is_none() {
+        return Ok(());
+    }
+    let token = Context::of(connection)
+        .generate_oauth_token(None)
+        .map_err(|error| Error::user("cannot read a token from oauth_token_file").caused_by(error.to_string()))?;
+    crate::native::set_oauth_token(client, &token)
+}
+
 /// The claims of a JSON web token; its signature is the broker's business.
 fn claims_of(token: &str) -> Option<serde_json::Value> {
     use base64::Engine;

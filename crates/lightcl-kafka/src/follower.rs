@@ -4,7 +4,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
-use crate::client::{CALL_TIMEOUT, Context, client_config, kafka_error};
+use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, kafka_error};
 use crate::config::Connection;
 use lightcl_core::{Error, Result, Snapshot};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -102,6 +102,7 @@ impl Follower {
         let consumer = config
             .create_with_context(Context::of(connection))
             .map_err(|error| kafka_error("cannot follow the snapshots", error))?;
+        give_token(consumer.client(), connection)?;
         let mut follower = Follower {
             consumer,
             topic: topic.to_owned(),

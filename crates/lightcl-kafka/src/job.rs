@@ -1,6 +1,6 @@
 //! A job: the consumer on its own thread, which is the one that calls [`Job::run`], and a worker for each unit.
 
-use crate::client::{CALL_TIMEOUT, Context, client_config, is_transient, kafka_error};
+use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, is_transient, kafka_error};
 use crate::compacted::CompactedReader;
 use crate::config::{CheckpointConfig, OrElse, Scope, SinkConfig, SourceConfig, Topics};
 use crate::ends::Ends;
@@ -140,6 +140,7 @@ impl Job {
         let consumer: BaseConsumer<GroupContext> = client
             .create_with_context(context)
             .map_err(|error| kafka_error("cannot make a consumer; see [source]", error))?;
+        give_token(consumer.client(), &source.connection)?;
         let consumer = Arc::new(consumer);
         group.set(&consumer);
         subscribe(&consumer, &source.topics)?;

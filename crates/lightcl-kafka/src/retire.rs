@@ -1,6 +1,6 @@
 //! Removes retired models from compacted topics.
 
-use crate::client::{CALL_TIMEOUT, Context, client_config, kafka_error};
+use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, kafka_error};
 use crate::config::Connection;
 use crate::follower::{ends, is_passing, pass};
 use crate::outbox::OutRecord;
@@ -86,6 +86,7 @@ fn keys_of(connection: &Connection, topic: &str, retired: &Retired) -> Result<BT
         .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "earliest");
     let consumer: BaseConsumer<Context> = config.create_with_context(Context::of(connection)).map_err(failed)?;
+    give_token(consumer.client(), connection)?;
     let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT).map_err(failed)?;
     let partitions: BTreeSet<i32> = metadata
         .topics()

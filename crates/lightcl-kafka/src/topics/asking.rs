@@ -1,11 +1,9 @@
 //! Clients that ask brokers about topics.
 
-use crate::client::{Context, client_config, kafka_error};
+use crate::client::{Context, client_config, give_token, kafka_error};
 use crate::config::Connection;
-use crate::native;
 use lightcl_core::{Error, Result};
 use rdkafka::admin::AdminClient;
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::future::Future;
@@ -79,21 +77,10 @@ pub(super) type Admin = AdminClient<Context>;
 
 /// A client for that.
 pub(super) fn admin(connection: &Connection) -> Result<Admin> {
-    let context = Context::of(connection);
-    // Nobody polls this client, so that it could not ask for a token when it needs one.
-    let token =
-        match &connection.oauth_token_file {
-            Some(_) => Some(context.generate_oauth_token(None).map_err(|error| {
-                Error::user("cannot read a token from oauth_token_file").caused_by(error.to_string())
-            })?),
-            None => None,
-        };
     let admin: Admin = client_config(connection)?
-        .create_with_context(context)
+        .create_with_context(Context::of(connection))
         .map_err(|error| kafka_error("cannot look at topics", error))?;
-    if let Some(token) = token {
-        native::set_oauth_token(admin.inner(), &token)?;
-    }
+    give_token(admin.inner(), connection)?;
     Ok(admin)
 }
 
