@@ -81,7 +81,7 @@ impl CompactedReader {
     }
 
     /// Reads a partition to the end that it has now, transactions that are still open included: what is committed below
-    /// that end, however late, is in what is given.
+    /// that end, however late, is in what is given. `progress` hears what share has been read.
     ///
     /// # Errors
     /// When there is no such partition, no broker answers (retryable), nothing moves for too long, or `cancelled`.
@@ -90,6 +90,7 @@ impl CompactedReader {
         topic: &str,
         partition: i32,
         cancelled: &dyn Fn() -> bool,
+        progress: &dyn Fn(f64),
         keep: &dyn Fn(&str) -> Keep,
     ) -> Result<Compacted> {
         let ask = |consumer: &BaseConsumer<Context>| {
@@ -117,6 +118,7 @@ impl CompactedReader {
             match self.committed.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
                     moved = Instant::now();
+                    progress((message.offset() - low) as f64 / (end - low) as f64);
                     take_in(&mut found, &message, keep);
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => break Ok(()),
