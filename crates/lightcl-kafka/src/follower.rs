@@ -99,7 +99,7 @@ impl Follower {
             .set("check.crcs", "true")
             // The topic is compacted: where its head moved, what is left is all there is.
             .set("auto.offset.reset", "earliest");
-        let consumer = config
+        let consumer: BaseConsumer<Context> = config
             .create_with_context(Context::of(connection))
             .map_err(|error| kafka_error("cannot follow the snapshots", error))?;
         give_token(consumer.client(), connection)?;
