@@ -292,7 +292,8 @@ impl Worker {
             committed_at: Instant::now(),
             unsaved_rows: 0,
             saved_at: Instant::now(),
-            must_save: false,
+            // Where a unit began is written down at once: a replay needs a state to begin with.
+            must_save: recovered.columns.is_none(),
             rows: 0,
             unsent: false,
             waiting_since: None,
