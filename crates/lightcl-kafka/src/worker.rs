@@ -162,6 +162,8 @@ struct Live<'a> {
     /// Whether a task ended since the state was saved.
     must_save: bool,
     rows: u64,
+    /// Whether there are outputs that no commit took, which may come without further records.
+    unsent: bool,
     /// Since when rows wait for their window.
     waiting_since: Option<Instant>,
     last_partition: Option<Arc<str>>,
@@ -293,6 +295,7 @@ impl Worker {
             // Where a unit began is written down at once: a replay needs a state to begin with.
             must_save: recovered.columns.is_none(),
             rows: 0,
+            unsent: false,
             waiting_since: None,
             last_partition: self.partitions.first().map(TopicPartition::name),
         };
@@ -381,6 +384,7 @@ impl Live<'_> {
             }
             for output in outputs {
                 self.must_save |= !out && matches!(output, Output::Boundary(_));
+                self.unsent |= !out;
                 self.store.add(&learner, output, block.unwrap_or(&none), out)?;
             }
         }
@@ -420,7 +424,8 @@ impl Live<'_> {
     /// Commits what there is, with the state where `save` asks for it.
     fn commit(&mut self, save: bool) -> Result<(), Stop> {
         let save = save && (self.unsaved_rows > 0 || self.must_save);
-        if self.positions == self.committed && !save && self.store.pressure() == Pressure::None {
+        let nothing_new = self.positions == self.committed && !self.unsent;
+        if nothing_new && !save && self.store.pressure() == Pressure::None {
             self.committed_at = Instant::now();
             return Ok(());
         }
@@ -444,7 +449,7 @@ impl Live<'_> {
             started.elapsed()
         );
         self.committed = self.positions.clone();
-        self.committed_at = Instant::now();
+        (self.committed_at, self.unsent) = (Instant::now(), false);
         if save {
             (self.unsaved_rows, self.must_save, self.saved_at) = (0, false, Instant::now());
         }
