@@ -377,7 +377,6 @@ impl Store for KafkaStore {
                 (None, Some(offset)) if recovered.found => {
                     // A partition that was committed by somebody else: a unit of several partitions that grew.
                     recovered.committed.advance(&source.name(), offset as u64);
-                    recovered.positions.advance(&source.name(), offset as u64);
                 }
                 _ => {}
             }

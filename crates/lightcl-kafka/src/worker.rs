@@ -266,6 +266,9 @@ impl Worker {
             let found = self.patiently("finding where to begin", || {
                 place(&self.config.source, partition, known, &ends, &self.group)
             })?;
+        // Where a learner begins, or goes on past rows that are gone, does not follow from offsets: it is written down at
+        // once. A replay would not know, and one that was killed before its first rows would begin elsewhere.
+        let mut must_save = false;
             positions.advance(&name, found.from);
             committed.advance(&name, found.committed);
             places.push((partition.clone(), found));
@@ -275,6 +278,7 @@ impl Worker {
         log::info!(
             "{}: restored in {:.1} s; going on at {}{}",
             self.unit,
+            must_save |= known.state.is_none() || known.committed.is_none_or(|known| known < found.committed);
             started.elapsed().as_secs_f64(),
             ours.join(", "),
             if replay.is_done() { "" } else { " after a silent replay" }
@@ -290,7 +294,7 @@ impl Worker {
             committed_at: Instant::now(),
             unsaved_rows: 0,
             saved_at: Instant::now(),
-            must_save: false,
+            must_save,
             rows: 0,
             waiting_since: None,
             last_partition: self.partitions.first().map(TopicPartition::name),
