@@ -11,7 +11,7 @@ use crate::lag::LagReporter;
 use crate::learners::OperatorFactory;
 use crate::outbox::TopicPartition;
 use crate::sink_store::{SinkStore, no_parking};
-use crate::start::{or_else, out_of_range};
+use crate::start::FirstLook;
 use crate::store::Store;
 use crate::units::{Command, Units};
 use crate::worker::{FormatOpener, Observer, StoreFor, UnitReport, Worker, WorkerConfig};
@@ -113,6 +113,7 @@ impl Job {
             always_save: false,
             commit,
             patience,
+            first_look: FirstLook::default(),
             observer,
             health: Arc::clone(&health),
         });

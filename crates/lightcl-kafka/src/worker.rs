@@ -11,7 +11,7 @@ use crate::outbox::TopicPartition;
 use crate::producer::Failure;
 use crate::records::RecordBlock;
 use crate::replay::Replay;
-use crate::start::{Known, Place, place};
+use crate::start::{FirstLook, Known, Place, place};
 use crate::store::{Pressure, Saved, Store};
 use crate::unit_names;
 use arrow_schema::{DataType, Field, Schema};
@@ -109,6 +109,8 @@ pub struct WorkerConfig {
     /// Longest wait for what does not move.
     pub patience: Duration,
     /// Who looks on.
+    /// What topics were like at first.
+    pub first_look: FirstLook,
     pub observer: Arc<dyn Observer>,
     /// Where it is said that all is well.
     pub health: Arc<Health>,
@@ -264,7 +266,7 @@ impl Worker {
                 committed: recovered.committed.0.get(&*name).copied(),
             };
             let found = self.patiently("finding where to begin", || {
-                place(&self.config.source, partition, known, &ends, &self.group)
+                place(&self.config.source, partition, known, &self.config.first_look, &ends, &self.group)
             })?;
         // Where a learner begins, or goes on past rows that are gone, does not follow from offsets: it is written down at
         // once. A replay would not know, and one that was killed before its first rows would begin elsewhere.
