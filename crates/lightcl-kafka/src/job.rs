@@ -188,6 +188,9 @@ fn consumer_config(source: &SourceConfig) -> Result<ClientConfig> {
     };
     default(&mut config, "session.timeout.ms", "30000");
     default(&mut config, "max.poll.interval.ms", &MAX_POLL_INTERVAL_MS.to_string());
+    // A member that is heard of less often than its session lasts is lost again and again.
+    let session = config.get("session.timeout.ms").and_then(|ms| ms.parse::<u64>().ok()).unwrap_or(30_000);
+    default(&mut config, "heartbeat.interval.ms", &(session / 3).clamp(1, 3000).to_string());
     default(&mut config, "check.crcs", "true");
     // New partitions and topics are noticed within this time.
     default(&mut config, "topic.metadata.refresh.interval.ms", "10000");
