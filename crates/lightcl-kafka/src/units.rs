@@ -207,6 +207,9 @@ impl Units {
                         commands.push(Command::Pause(unit.partitions.clone()));
                     }
                     match how {
+                        Ended::Wished(None) if unit.control.wish() == Wish::Run => {
+                            unit.phase = Phase::Displaced(Instant::now());
+                        }
                         Ended::Wished(report) => reports.extend(report.map(|report| *report)),
                         Ended::Finished(report) => {
                             reports.push(*report);

@@ -18,6 +18,7 @@ use arrow_schema::{DataType, Field, Schema};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use lightcl_core::{Error, Output, PositionedBatch, Positions, Result, RowOffsets};
 use lightcl_stream::{Operator, Summary};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -172,11 +173,17 @@ struct Live<'a> {
 impl Worker {
     /// Works until its end; tells how that came.
     pub fn run(self, make_store: &StoreFor) {
-        let how = match self.work(make_store) {
-            Ok(how) => how,
-            Err(Stop::Abandoned) => Ended::Wished(None),
-            Err(Stop::Displaced(error)) => Ended::Displaced(error),
-            Err(Stop::Failed(error)) => Ended::Failed(error),
+        // A thread that died would leave its partitions to nobody, and nobody would say so.
+        let how = match catch_unwind(AssertUnwindSafe(|| self.work(make_store))) {
+            Ok(Ok(how)) => how,
+            Ok(Err(Stop::Abandoned)) => Ended::Wished(None),
+            Ok(Err(Stop::Displaced(error))) => Ended::Displaced(error),
+            Ok(Err(Stop::Failed(error))) => Ended::Failed(error),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+                Ended::Failed(Error::internal("a worker has panicked, and committed nothing of it").with("panic", text))
+            }
         };
         // Nobody listens any more when the job has ended.
         let _ = self.tell.send(FromWorker::Ended { worker: self.number, how });
