@@ -235,20 +235,24 @@ impl Units {
         failed.push((unit.name.to_string(), error));
     }
 
-    /// Stops the unit that reads a partition, for a reason that it cannot know.
-    pub fn stop(&self, partition: &TopicPartition, error: Error) {
+    /// Begins the unit that reads a partition again, from what is committed: its records are gone, and what is to be done
+    /// is decided where a unit begins.
+    pub fn begin_again(&self, partition: &TopicPartition) {
         let mut inner = self.inner();
-        let Inner { units, queues, failed, .. } = &mut *inner;
-        if let Some(unit) = units.iter_mut().find(|unit| unit.partitions.contains(partition)) {
-            if unit.phase == Phase::Failed {
-                return;
-            }
-            unit.control.set(Wish::Drain);
-            for queue in queues.iter_mut().filter(|queue| unit.partitions.contains(&queue.partition)) {
-                queue.next = None;
-            }
-            self.fail(unit, failed, error);
-        }
+        let is_its = |unit: &Unit| unit.partitions.contains(partition) && unit.phase == Phase::Running;
+        let Some(index) = inner.units.iter().position(is_its) else { return };
+        let unit = inner.units.swap_remove(index);
+        let (name, partitions, displaced) = (Arc::clone(&unit.name), unit.partitions.clone(), unit.displaced.clone());
+        inner
+            .queues
+            .iter_mut()
+            .filter(|queue| partitions.contains(&queue.partition))
+            .for_each(|queue| queue.next = None);
+        drop(inner);
+        end(vec![unit], Wish::Drain);
+        let mut inner = self.inner();
+        let unit = self.spawn(&mut inner, &name, &partitions);
+        inner.units.push(Unit { displaced, ..unit });
     }
 
     /// Records of these partitions count from these offsets on.
