@@ -293,7 +293,8 @@ impl Units {
             return Ok(());
         }
         let mut inner = self.inner();
-        if !inner.units.is_empty() {
+        // Before it is a member, others may just not have heard yet of one that is gone.
+        if !inner.units.is_empty() || self.group.metadata().is_none() {
             return Ok(());
         }
         let here: Vec<TopicPartition> = inner.queues.iter().map(|queue| queue.partition.clone()).collect();
@@ -303,7 +304,14 @@ impl Units {
         };
         let mut expected = 0;
         for name in &names {
-            expected += crate::compacted::partition_count(consumer, name)? as usize;
+            expected += match crate::compacted::partition_count(consumer, name) {
+                Ok(count) => count as usize,
+                Err(error) if error.is_retryable() => {
+                    log::warn!("{error}; trying again");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
         }
         if !here.is_empty() && here.len() == expected {
             (inner.incomplete_since, inner.was_complete) = (None, true);
