@@ -15,6 +15,7 @@ use crate::unit_record::{CheckpointRecord, MOST_STEPS, UnitRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lightcl_core::{Error, Output, Positions, Result};
+use rdkafka::TopicPartitionList;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -464,7 +465,13 @@ impl Store for KafkaStore {
         let mut wait = Duration::from_millis(100);
         let placed = loop {
             let metadata = self.group.metadata();
-            let failure = match self.deliverer.deliver(&records, &offsets, metadata.as_ref()) {
+            let delivered = match first {
+                0 => Ok(Vec::new()),
+                first => self.deliverer.deliver(&records[..first], &offsets, metadata.as_ref()),
+            };
+            let delivered =
+                delivered.and_then(|_| self.deliverer.deliver(&records[first..], &offsets, metadata.as_ref()));
+            let failure = match delivered {
                 Ok(placed) => break placed,
                 Err(Failure::Unknown(error)) => {
                     log::warn!("{}: {error}; looking whether it was committed", self.unit);
@@ -478,6 +485,14 @@ impl Store for KafkaStore {
             };
             match failure {
                 Failure::Again(error) | Failure::Unknown(error) if self.control.wish() != Wish::Abandon => {
+        // Without a transaction, state says that outputs are out: it goes behind them.
+        let mut first = 0;
+        if self.config.sink.delivery == Delivery::AtLeastOnce {
+            let state = self.config.sink.topics.state.clone();
+            let is_state = |record: &OutRecord| state.as_deref() == Some(&*record.topic);
+            first = records.iter().filter(|record| !is_state(record)).count();
+            records.sort_by_key(is_state);
+        }
                     log::warn!("{}: {error}; trying again", self.unit);
                     std::thread::sleep(wait);
                     wait = (wait * 2).min(Duration::from_secs(5));
@@ -490,9 +505,6 @@ impl Store for KafkaStore {
                 failure => return Err(failure),
             }
         };
-        if self.config.sink.delivery == Delivery::AtLeastOnce {
-            self.group.commit(&offsets).map_err(Failure::Again)?;
-        }
         self.settle(placed);
         self.record = record;
         Ok(Committed { output_bytes, state_bytes })
@@ -513,11 +525,33 @@ impl KafkaStore {
         self.tokens.clear();
         let parked = &self.parked;
         self.unsettled
+        if self.config.sink.delivery == Delivery::AtLeastOnce {
+            self.commit_offsets(&offsets)?;
+        }
             .retain(|key, _| parked.get(key).is_some_and(|parked| parked.offsets.iter().any(|offset| *offset < 0)));
     }
 }
 
 /// The key of a learner's name, where every key has its own.
+    /// Commits offsets behind what was delivered without a transaction. The state says as much: offsets that stay behind it
+    /// are no harm, so that nobody waits for them who is to end.
+    fn commit_offsets(&mut self, offsets: &TopicPartitionList) -> Result<(), Failure> {
+        loop {
+            match self.group.commit(offsets) {
+                Ok(()) => return Ok(()),
+                Err(error) if !error.is_retryable() => return Err(Failure::Refused(error)),
+                Err(error) if self.control.is_ending() => {
+                    log::warn!("{}: {error}; the state in its topic is ahead of the group's offsets", self.unit);
+                    return Ok(());
+                }
+                Err(error) => {
+                    log::debug!("{}: {error}; trying again", self.unit);
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+        }
+    }
+
 fn key_of<'a>(unit: &str, learner: &'a str) -> Option<&'a str> {
     learner.strip_prefix(unit)?.strip_prefix('/')
 }
