@@ -6,7 +6,7 @@ use crate::control::{Control, Wish};
 use crate::format::{Format, Rows};
 use crate::group::Group;
 use crate::health::Health;
-use crate::learners::{Learners, OperatorFactory};
+use crate::learners::{Learners, OperatorFactory, Parking};
 use crate::outbox::TopicPartition;
 use crate::producer::Failure;
 use crate::records::RecordBlock;
@@ -109,9 +109,9 @@ pub struct WorkerConfig {
     pub commit: Duration,
     /// Longest wait for what does not move.
     pub patience: Duration,
-    /// Who looks on.
     /// What topics were like at first.
     pub first_look: FirstLook,
+    /// Who looks on.
     pub observer: Arc<dyn Observer>,
     /// Where it is said that all is well.
     pub health: Arc<Health>,
@@ -266,6 +266,9 @@ impl Worker {
         let ends = CompactedReader::new(&self.config.source.connection, self.config.patience)?;
         let (mut positions, mut committed) = (recovered.positions.clone(), recovered.committed.clone());
         let mut places = Vec::with_capacity(self.partitions.len());
+        // Where a learner begins, or goes on past rows that are gone, does not follow from offsets: it is written down at
+        // once. A replay would not know, and one that was killed before its first rows would begin elsewhere.
+        let mut must_save = false;
         for partition in &self.partitions {
             let name = partition.name();
             let known = Known {
@@ -275,9 +278,7 @@ impl Worker {
             let found = self.patiently("finding where to begin", || {
                 place(&self.config.source, partition, known, &self.config.first_look, &ends, &self.group)
             })?;
-        // Where a learner begins, or goes on past rows that are gone, does not follow from offsets: it is written down at
-        // once. A replay would not know, and one that was killed before its first rows would begin elsewhere.
-        let mut must_save = false;
+            must_save |= known.state.is_none() || known.committed.is_none_or(|known| known < found.committed);
             positions.advance(&name, found.from);
             committed.advance(&name, found.committed);
             places.push((partition.clone(), found));
@@ -287,13 +288,12 @@ impl Worker {
         log::info!(
             "{}: restored in {:.1} s; going on at {}{}",
             self.unit,
-            must_save |= known.state.is_none() || known.committed.is_none_or(|known| known < found.committed);
             started.elapsed().as_secs_f64(),
             ours.join(", "),
             if replay.is_done() { "" } else { " after a silent replay" }
         );
         metrics::histogram!("lightcl_restore_seconds").record(started.elapsed());
-        let live = Live {
+        let mut live = Live {
             worker: self,
             store,
             learners,
@@ -308,7 +308,17 @@ impl Worker {
             waiting_since: None,
             last_partition: self.partitions.first().map(TopicPartition::name),
         };
+        live.look_who_waits(0);
         Ok((live, places, replay))
+    }
+}
+
+/// What to do when nothing can be committed.
+fn not_committed(failure: Failure) -> Stop {
+    match failure {
+        Failure::NotMember(error) | Failure::Fenced(error) => Stop::Displaced(error),
+        Failure::Refused(error) => Stop::Failed(error),
+        Failure::Again(_) | Failure::Unknown(_) => Stop::Abandoned,
     }
 }
 
@@ -322,18 +332,23 @@ impl Live<'_> {
             match step {
                 crate::replay::Next::Records(block) => self.take(&block, true)?,
                 crate::replay::Next::CloseWindow => {
-                    let outputs = self.learners.close_windows()?;
+                    let outputs = self.learners.close_windows(self.store.as_mut())?;
                     self.emit(outputs, 0, true, None, Duration::ZERO)?;
                 }
             }
             if self.worker.control.is_ending() {
                 return Ok(());
             }
+            if self.store.pressure() == Pressure::Commit {
+                // Parked states alone: they may stand behind what is committed with them, and are held until then.
+                self.store.commit(&self.committed, None).map_err(not_committed)?;
+            }
             self.worker.config.health.progress();
         }
         for block in replay.rest() {
             self.take(&block, false)?;
         }
+        self.look_who_waits(0);
         Ok(())
     }
 
@@ -367,12 +382,21 @@ impl Live<'_> {
             self.rows += rows as u64;
         }
         self.unsaved_rows += rows as u64;
-        self.waiting_since = match (self.learners.waiting_rows(), self.waiting_since) {
-            (0, _) => None,
-            (_, since) => since.or_else(|| Some(Instant::now())),
-        };
         self.last_partition = Some(partition);
+        self.look_who_waits(rows);
         Ok(())
+    }
+
+    /// Takes note since when rows wait; `rows` came just now.
+    fn look_who_waits(&mut self, rows: usize) {
+        if self.worker.config.source.max_wait.is_none() {
+            return;
+        }
+        self.waiting_since = match self.learners.waiting_rows(self.store.as_mut()) {
+            0 => None,
+            waiting if waiting <= rows => Some(Instant::now()),
+            _ => self.waiting_since.or_else(|| Some(Instant::now())),
+        };
     }
 
     fn emit(
@@ -405,14 +429,36 @@ impl Live<'_> {
         if self.waiting_since.is_none_or(|since| since.elapsed() < most) {
             return Ok(());
         }
-        let started = Instant::now();
-        let outputs = self.learners.close_windows()?;
-        self.emit(outputs, 0, false, None, started.elapsed())?;
         self.waiting_since = None;
+        if self.learners.is_keyed() {
+            // Which windows were open depends on who was parked when: the states go along, so that no replay has to know.
+            return self.each_learner(Learners::close_windows);
+        }
+        let started = Instant::now();
+        let outputs = self.learners.close_windows(self.store.as_mut())?;
+        self.emit(outputs, 0, false, None, started.elapsed())?;
         if let Some(partition) = &self.last_partition {
             self.store.took(partition, self.positions.next(partition), true);
         }
         Ok(())
+    }
+
+    /// Does something with the learner of each key, and saves: some of them a time, since what they give is held.
+    fn each_learner(
+        &mut self,
+        work: impl Fn(&mut Learners, &mut dyn Parking) -> Result<Vec<(Arc<str>, Vec<Output>)>>,
+    ) -> Result<(), Stop> {
+        loop {
+            let started = Instant::now();
+            let outputs = work(&mut self.learners, self.store.as_mut())?;
+            if outputs.is_empty() {
+                return Ok(());
+            }
+            self.emit(outputs, 0, false, None, started.elapsed())?;
+            self.must_save = true;
+            self.commit(true)?;
+            self.worker.config.health.progress();
+        }
     }
 
     fn commit_when_due(&mut self) -> Result<(), Stop> {
@@ -443,11 +489,7 @@ impl Live<'_> {
         } else {
             None
         };
-        let committed = self.store.commit(&self.positions, saved).map_err(|failure| match failure {
-            Failure::NotMember(error) | Failure::Fenced(error) => Stop::Displaced(error),
-            Failure::Refused(error) => Stop::Failed(error),
-            Failure::Again(_) | Failure::Unknown(_) => Stop::Abandoned,
-        })?;
+        let committed = self.store.commit(&self.positions, saved).map_err(not_committed)?;
         log::debug!(
             "{}: commit {:?}{} in {:?}",
             self.worker.unit,
@@ -467,8 +509,12 @@ impl Live<'_> {
 
     /// All input was read: the last rows are learnt, the last figures taken, and all is saved.
     fn finish(&mut self) -> Result<(), Stop> {
+        if self.learners.is_keyed() {
+            self.each_learner(Learners::finish)?;
+            return self.commit(true);
+        }
         let started = Instant::now();
-        let outputs = self.learners.finish()?;
+        let outputs = self.learners.finish(self.store.as_mut())?;
         if outputs.iter().any(|(_, outputs)| !outputs.is_empty()) {
             self.must_save = true;
         }
