@@ -13,6 +13,7 @@ use crate::outbox::TopicPartition;
 use crate::sink_store::{SinkStore, no_parking};
 use crate::start::FirstLook;
 use crate::store::Store;
+use crate::topics::is_compacted;
 use crate::units::{Command, Units};
 use crate::worker::{FormatOpener, Observer, StoreFor, UnitReport, Worker, WorkerConfig};
 use lightcl_core::{Error, Result, Sink};
@@ -110,7 +111,7 @@ impl Job {
                 Scope::Partition | Scope::Global => None,
             },
             checkpoints,
-            always_save: false,
+            always_save: has_compacted_input(&source),
             commit,
             patience,
             first_look: FirstLook::default(),
@@ -178,6 +179,29 @@ impl Job {
         }
         Ok(Finished { stopped, units, failed })
     }
+}
+
+/// Whether records that were learnt from may be gone when they are to be taken again: then every commit saves the state.
+fn has_compacted_input(source: &SourceConfig) -> bool {
+    let Topics::Names(names) = &source.topics else { return false };
+    names.iter().any(|topic| match is_compacted(&source.connection, topic) {
+        Ok(Some(true)) => {
+            log::warn!(
+                "'{topic}' is compacted: records with a key that comes again go away, so that the state is saved with every \
+                 commit; a topic with cleanup.policy=delete is cheaper"
+            );
+            true
+        }
+        Ok(Some(false)) => false,
+        Ok(None) => {
+            log::info!("whether '{topic}' is compacted is not shown to this user (ACL DescribeConfigs); taken as not");
+            false
+        }
+        Err(error) => {
+            log::warn!("whether '{topic}' is compacted cannot be seen: {error}; taken as not");
+            false
+        }
+    })
 }
 
 /// The properties of the consumer.
