@@ -164,6 +164,8 @@ struct Live<'a> {
     saved_at: Instant,
     /// Whether a task ended since the state was saved.
     must_save: bool,
+    /// Whether there were outputs without new rows since the last commit.
+    must_commit: bool,
     rows: u64,
     /// Since when rows wait for their window.
     waiting_since: Option<Instant>,
@@ -221,6 +223,7 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return Err(Stop::Abandoned),
             }
             if replay.is_done() {
+                self.control.catch_up();
                 live.close_window_when_late()?;
                 live.commit_when_due()?;
             }
@@ -304,6 +307,7 @@ impl Worker {
             unsaved_rows: 0,
             saved_at: Instant::now(),
             must_save,
+            must_commit: false,
             rows: 0,
             waiting_since: None,
             last_partition: self.partitions.first().map(TopicPartition::name),
@@ -440,6 +444,8 @@ impl Live<'_> {
         if let Some(partition) = &self.last_partition {
             self.store.took(partition, self.positions.next(partition), true);
         }
+        // The rows may have been committed, and saved, while they waited: what came of them now has not.
+        (self.must_commit, self.unsaved_rows) = (true, self.unsaved_rows.max(1));
         Ok(())
     }
 
@@ -478,7 +484,7 @@ impl Live<'_> {
     /// Commits what there is, with the state where `save` asks for it.
     fn commit(&mut self, save: bool) -> Result<(), Stop> {
         let save = save && (self.unsaved_rows > 0 || self.must_save);
-        if self.positions == self.committed && !save && self.store.pressure() == Pressure::None {
+        if self.positions == self.committed && !save && !self.must_commit && self.store.pressure() == Pressure::None {
             self.committed_at = Instant::now();
             return Ok(());
         }
@@ -498,6 +504,7 @@ impl Live<'_> {
             started.elapsed()
         );
         self.committed = self.positions.clone();
+        self.must_commit = false;
         self.committed_at = Instant::now();
         if save {
             (self.unsaved_rows, self.must_save, self.saved_at) = (0, false, Instant::now());
