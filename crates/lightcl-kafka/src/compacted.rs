@@ -71,6 +71,9 @@ impl CompactedReader {
                 .set("enable.partition.eof", "true")
                 .set("auto.offset.reset", "error")
                 .set("check.crcs", "true")
+                // What is asked for is there. A request that waits at the end of the topic keeps the next one waiting, which is
+                // half a second for each parked learner.
+                .set("fetch.wait.max.ms", "5")
                 .set("queued.max.messages.kbytes", "16384")
                 .create_with_context(Context::of(connection))
                 .map_err(|error| kafka_error("cannot make a consumer of the state", error))
