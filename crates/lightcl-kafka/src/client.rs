@@ -110,6 +110,47 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
+/// Lets a context that has a [`Context`] in its field `context` do with logs, errors and tokens what that does.
+macro_rules! client_context {
+    ($context:ty) => {
+        impl rdkafka::client::ClientContext for $context {
+            const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+            fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+                self.context.log(level, facility, message);
+            }
+
+            fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+                self.context.error(error, reason);
+            }
+
+            fn stats_raw(&self, _: &[u8]) {}
+
+            fn generate_oauth_token(
+                &self,
+                config: Option<&str>,
+            ) -> Result<rdkafka::client::OAuthToken, Box<dyn std::error::Error>> {
+                self.context.generate_oauth_token(config)
+            }
+        }
+    };
+}
+pub(crate) use client_context;
+
+/// Gives a new client its first token, where it needs one: a client that is not polled cannot ask for it.
+///
+/// # Errors
+/// When the token's file cannot be read, or holds none.
+pub fn give_token<C: ClientContext>(client: &rdkafka::client::Client<C>, connection: &Connection) -> Result<()> {
+    if connection.oauth_token_file.is_none() {
+        return Ok(());
+    }
+    let token = Context::of(connection)
+        .generate_oauth_token(None)
+        .map_err(|error| Error::user("cannot read a token from oauth_token_file").caused_by(error.to_string()))?;
+    crate::native::set_oauth_token(client, &token)
+}
+
 /// The claims of a JSON web token; its signature is the broker's business.
 fn claims_of(token: &str) -> Option<serde_json::Value> {
     use base64::Engine;

@@ -1,6 +1,6 @@
 //! Reading a compacted topic: the latest value of each key, up to the end that it had when reading began.
 
-use crate::client::{CALL_TIMEOUT, Context, client_config, kafka_error};
+use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, kafka_error};
 use crate::config::Connection;
 use lightcl_core::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -64,7 +64,7 @@ impl CompactedReader {
             let mut config = client_config(connection)?;
             // A group id only keeps the client content: nothing is subscribed to and nothing committed.
             config.remove("group.instance.id");
-            config
+            let consumer: BaseConsumer<Context> = config
                 .set("group.id", "lightcl-state-reader")
                 .set("isolation.level", isolation)
                 .set("enable.auto.commit", "false")
@@ -76,7 +76,9 @@ impl CompactedReader {
                 .set("fetch.wait.max.ms", "5")
                 .set("queued.max.messages.kbytes", "16384")
                 .create_with_context(Context::of(connection))
-                .map_err(|error| kafka_error("cannot make a consumer of the state", error))
+                .map_err(|error| kafka_error("cannot make a consumer of the state", error))?;
+            give_token(consumer.client(), connection)?;
+            Ok(consumer)
         };
         Ok(CompactedReader { committed: client("read_committed")?, uncommitted: client("read_uncommitted")?, patience })
     }
@@ -94,7 +96,7 @@ impl CompactedReader {
         keep: &dyn Fn(&str) -> Keep,
     ) -> Result<Compacted> {
         let ask = |consumer: &BaseConsumer<Context>| {
-            consumer
+            ready(consumer)
                 .fetch_watermarks(topic, partition, CALL_TIMEOUT)
                 .map_err(|error| in_topic("cannot ask for the ends of a topic", error, topic, partition))
         };
@@ -249,7 +251,7 @@ impl CompactedReader {
     /// # Errors
     /// When there is no such topic, or no broker answers (retryable).
     pub fn partitions(&self, topic: &str) -> Result<i32> {
-        partition_count(&self.uncommitted, topic)
+        partition_count(ready(&self.uncommitted), topic)
     }
 
     /// First and last offset of a partition of any topic, open transactions included.
@@ -257,7 +259,7 @@ impl CompactedReader {
     /// # Errors
     /// When there is no such partition, or no broker answers (retryable).
     pub fn ends(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
-        self.uncommitted
+        ready(&self.uncommitted)
             .fetch_watermarks(topic, partition, CALL_TIMEOUT)
             .map_err(|error| in_topic("cannot ask for the ends of a topic", error, topic, partition))
     }
@@ -267,11 +269,20 @@ impl CompactedReader {
     /// # Errors
     /// As [`CompactedReader::ends`].
     pub fn stable_end(&self, topic: &str, partition: i32) -> Result<i64> {
-        self.committed
+        ready(&self.committed)
             .fetch_watermarks(topic, partition, CALL_TIMEOUT)
             .map(|(_, stable)| stable)
             .map_err(|error| in_topic("cannot ask for the ends of a topic", error, topic, partition))
     }
+}
+
+/// A client that may not have been used for long: it is served first, since that is how it gets a new token.
+fn ready(consumer: &BaseConsumer<Context>) -> &BaseConsumer<Context> {
+    // With nothing assigned only events come, and they are dealt with by polling.
+    if consumer.assignment().is_ok_and(|list| list.count() == 0) {
+        while consumer.poll(Duration::ZERO).is_some() {}
+    }
+    consumer
 }
 
 /// Partitions of a topic.

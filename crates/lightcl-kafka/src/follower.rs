@@ -4,22 +4,21 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Connection, SecretSource};
+use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, kafka_error};
+use crate::config::Connection;
 use lightcl_core::{Error, Result, Snapshot};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 use shelf::{Seen, Shelf};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Name that the client bears towards the brokers. Nothing is committed under it, and it is no member of a group.
 const GROUP: &str = "lightcl-snapshot-follower";
 /// Time between two looks for partitions that were added to the topic.
 const PARTITIONS_EVERY: Duration = Duration::from_secs(30);
-/// How long the brokers may take to say what the topic is.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most things that one poll gives.
 const MOST_NEWS: usize = 64;
 
@@ -71,13 +70,14 @@ pub enum Followed {
 
 /// Reads a snapshot topic from its first record on and goes on for ever.
 pub struct Follower {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Context>,
     topic: String,
     partitions: BTreeSet<i32>,
     /// Partitions that are read to their end, as it is now.
     at_end: BTreeSet<i32>,
-    /// Whether all were at their end once: until then only the last snapshots count, and they may still be in pieces.
-    caught_up: bool,
+    /// Where partitions ended when they were opened, for those that have not been read as far yet. Until there are none,
+    /// only the last snapshots count, and they may still be in pieces.
+    ahead: BTreeMap<i32, i64>,
     shelf: Shelf,
     looked: Instant,
 }
@@ -89,34 +89,38 @@ impl Follower {
     /// When the client cannot be made, or the brokers do not answer or do not know the topic.
     pub fn open(connection: &Connection, topic: &str, wanted: Wanted) -> Result<Self> {
         let mut config = client_config(connection)?;
+        config.remove("group.instance.id");
         config
             .set("group.id", GROUP)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("isolation.level", "read_committed")
-            .set("allow.auto.create.topics", "false")
             .set("check.crcs", "true")
             // The topic is compacted: where its head moved, what is left is all there is.
             .set("auto.offset.reset", "earliest");
-        let consumer: BaseConsumer = config.create().map_err(|error| kafka_error("follow the snapshots", error))?;
+        let consumer: BaseConsumer<Context> = config
+            .create_with_context(Context::of(connection))
+            .map_err(|error| kafka_error("cannot follow the snapshots", error))?;
+        give_token(consumer.client(), connection)?;
         let mut follower = Follower {
             consumer,
             topic: topic.to_owned(),
             partitions: BTreeSet::new(),
             at_end: BTreeSet::new(),
-            caught_up: false,
+            ahead: BTreeMap::new(),
             shelf: Shelf::new(wanted),
             looked: Instant::now(),
         };
-        let found = follower.find_partitions(METADATA_TIMEOUT)?;
+        let found = follower.find_partitions(CALL_TIMEOUT)?;
+        follower.ahead = ends(&follower.consumer, topic, &found)?;
         follower.assign(&found)?;
         Ok(follower)
     }
 
     /// Whether everything that was in the topic when it was opened has been seen.
     pub fn caught_up(&self) -> bool {
-        self.caught_up
+        self.ahead.is_empty()
     }
 
     /// Waits for something new, at most for `timeout`, and gives all that is at hand, in order. What was in the topic at
@@ -145,20 +149,22 @@ impl Follower {
                         value: message.payload(),
                     };
                     // At once: what comes next may overwrite what this manifest names.
-                    if self.shelf.see(seen) && self.caught_up {
+                    let is_news = self.shelf.see(seen);
+                    let arrived = pass(&mut self.ahead, message.partition(), message.offset());
+                    if arrived || (is_news && self.ahead.is_empty()) {
                         news.extend(self.shelf.take_news(false));
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.at_end.insert(partition);
+                    self.ahead.remove(&partition);
                     if self.at_end.is_superset(&self.partitions) {
-                        self.caught_up = true;
                         news.extend(self.shelf.take_news(true));
                     }
                 }
                 Some(Err(error)) if is_passing(&error) => {}
                 Some(Err(error)) => {
-                    return Err(kafka_error("read the snapshots", error).with("topic", &self.topic));
+                    return Err(kafka_error("cannot read the snapshots", error).with("topic", &self.topic));
                 }
             }
             if news.len() >= MOST_NEWS || (news.is_empty() && Instant::now() >= until) {
@@ -168,7 +174,7 @@ impl Follower {
     }
 
     fn find_partitions(&self, timeout: Duration) -> Result<BTreeSet<i32>> {
-        let failed = |error| kafka_error("find the snapshot topic", error).with("topic", &self.topic);
+        let failed = |error| kafka_error("cannot find the snapshot topic", error).with("topic", &self.topic);
         let metadata = self.consumer.fetch_metadata(Some(&self.topic), timeout).map_err(failed)?;
         let found = metadata.topics().iter().find(|topic| topic.name() == self.topic);
         let partitions: BTreeSet<i32> =
@@ -184,12 +190,12 @@ impl Follower {
         let mut list = TopicPartitionList::new();
         for &partition in found.difference(&self.partitions) {
             list.add_partition_offset(&self.topic, partition, Offset::Beginning)
-                .map_err(|error| kafka_error("read the snapshots", error))?;
+                .map_err(|error| kafka_error("cannot read the snapshots", error))?;
         }
         if list.count() > 0 {
             self.consumer
                 .incremental_assign(&list)
-                .map_err(|error| kafka_error("read the snapshots", error).with("topic", &self.topic))?;
+                .map_err(|error| kafka_error("cannot read the snapshots", error).with("topic", &self.topic))?;
             self.partitions.extend(found);
         }
         Ok(())
@@ -206,6 +212,34 @@ impl Follower {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// Where partitions end now; those without records are left out. The client says by itself when a partition is at its end,
+/// but only where for a while nothing new comes.
+pub(crate) fn ends(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    partitions: &BTreeSet<i32>,
+) -> Result<BTreeMap<i32, i64>> {
+    let mut ends = BTreeMap::new();
+    for &partition in partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT).map_err(|error| {
+            kafka_error("cannot find the end of a partition", error).with("topic", topic).with("partition", partition)
+        })?;
+        if high > low {
+            ends.insert(partition, high);
+        }
+    }
+    Ok(ends)
+}
+
+/// Takes note of a record that was read; gives whether it was the last that was ahead.
+pub(crate) fn pass(ahead: &mut BTreeMap<i32, i64>, partition: i32, offset: i64) -> bool {
+    if ahead.get(&partition).is_none_or(|&end| offset + 1 < end) {
+        return false;
+    }
+    ahead.remove(&partition);
+    ahead.is_empty()
 }
 
 /// Whether the client goes on by itself after an error.
@@ -226,39 +260,4 @@ pub(crate) fn is_passing(error: &KafkaError) -> bool {
                 | Code::InvalidTopic
         )
     )
-}
-
-/// What every client of a connection is made from.
-pub(crate) fn client_config(connection: &Connection) -> Result<ClientConfig> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &connection.brokers);
-    for (name, value) in &connection.properties {
-        config.set(name, value);
-    }
-    for (name, source) in &connection.secrets {
-        config.set(name, secret(name, source)?);
-    }
-    Ok(config)
-}
-
-fn secret(property: &str, source: &SecretSource) -> Result<String> {
-    let failed = |place: String| Error::user("a secret cannot be read").with("property", property).with("from", place);
-    match source {
-        SecretSource::Environment(name) => {
-            std::env::var(name).map_err(|_| failed(format!("the environment variable {name}")))
-        }
-        SecretSource::File(path) => std::fs::read_to_string(path)
-            .map(|text| text.trim_end().to_owned())
-            .map_err(|error| failed(format!("the file {}", path.display())).caused_by(error)),
-    }
-}
-
-/// An error of the client, without values of settings: they may be secret.
-pub(crate) fn kafka_error(what: &str, error: KafkaError) -> Error {
-    match error {
-        KafkaError::ClientConfig(_, description, key, _) => {
-            Error::user(format!("cannot {what}: a setting is refused")).with("setting", key).with("reason", description)
-        }
-        error => Error::external(format!("cannot {what}")).caused_by(error),
-    }
 }

@@ -77,7 +77,7 @@ impl ConsumerContext for GroupContext {
 }
 
 /// The partitions of a list, in order.
-fn partitions_of(list: &TopicPartitionList) -> Vec<TopicPartition> {
+pub fn partitions_of(list: &TopicPartitionList) -> Vec<TopicPartition> {
     let mut partitions: Vec<TopicPartition> = list
         .elements()
         .iter()

@@ -1,6 +1,6 @@
 //! A job: the consumer on its own thread, which is the one that calls [`Job::run`], and a worker for each unit.
 
-use crate::client::{CALL_TIMEOUT, Context, client_config, is_transient, kafka_error};
+use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, is_transient, kafka_error};
 use crate::compacted::CompactedReader;
 use crate::config::{CheckpointConfig, Scope, SinkConfig, SourceConfig, Topics};
 use crate::ends::Ends;
@@ -141,6 +141,7 @@ impl Job {
         let consumer: BaseConsumer<GroupContext> = client
             .create_with_context(context)
             .map_err(|error| kafka_error("cannot make a consumer; see [source]", error))?;
+        give_token(consumer.client(), &source.connection)?;
         let consumer = Arc::new(consumer);
         group.set(&consumer);
         subscribe(&consumer, &source.topics)?;
@@ -260,13 +261,18 @@ impl Polling<'_> {
             if self.look_at.is_some_and(|at| Instant::now() >= at) {
                 self.find_out_of_range()?;
             }
-            self.units.hand_on(self.consumer)?;
+            let caught_up = self.units.hand_on(self.consumer)?;
+            self.resume(&caught_up)?;
             for command in self.units.news()? {
                 self.obey(command)?;
             }
             self.units.restart_displaced();
             self.units.require_all_partitions(self.consumer, &self.source.topics)?;
             self.health.set_ready(self.units.is_ready());
+            if self.units.nobody_learns() {
+                // An instance without partitions is as healthy as one with them.
+                self.health.progress();
+            }
             if self.until.is_some() && self.tell_ends()? {
                 return Ok(false);
             }
@@ -303,22 +309,33 @@ impl Polling<'_> {
     fn obey(&mut self, command: Command) -> Result<()> {
         match command {
             Command::Read(places) => {
-                for (partition, from) in &places {
-                    log::debug!("{partition}: reading from {from}");
-                    self.seek(partition, *from)?;
-                }
+                self.resume(&places)?;
                 self.units.begin(&places);
-                resume(self.consumer, places.iter().map(|(partition, _)| partition))
+                Ok(())
             }
             Command::Pause(partitions) => pause(self.consumer, partitions.iter()),
         }
+    }
+
+    /// Resumes partitions at the given offsets. Seeking wakes the thread that fetches; a partition that is only resumed may
+    /// wait for a second until that thread looks again.
+    fn resume(&self, places: &[(TopicPartition, u64)]) -> Result<()> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.consumer
+            .resume(&list(places.iter().map(|(partition, _)| partition)))
+            .map_err(|error| kafka_error("cannot resume partitions", error))?;
+        places.iter().try_for_each(|(partition, from)| {
+            log::debug!("{partition}: reading from {from}");
+            self.seek(partition, *from)
+        })
     }
 
     fn seek(&self, partition: &TopicPartition, from: u64) -> Result<()> {
         let offset = Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX));
         let deadline = Instant::now() + SEEK_WITHIN;
         loop {
-            // Without waiting: a seek that waits would need this thread to serve it.
             match self.consumer.seek(&partition.topic, partition.partition, offset, CALL_TIMEOUT) {
                 Ok(()) => return Ok(()),
                 // Just after an assignment the partition is not active yet.
@@ -422,14 +439,6 @@ pub fn pause<'a>(
     partitions: impl Iterator<Item = &'a TopicPartition>,
 ) -> Result<()> {
     consumer.pause(&list(partitions)).map_err(|error| kafka_error("cannot pause partitions", error))
-}
-
-/// Resumes partitions; only ones that were paused here.
-pub fn resume<'a>(
-    consumer: &BaseConsumer<GroupContext>,
-    partitions: impl Iterator<Item = &'a TopicPartition>,
-) -> Result<()> {
-    consumer.resume(&list(partitions)).map_err(|error| kafka_error("cannot resume partitions", error))
 }
 
 fn list<'a>(partitions: impl Iterator<Item = &'a TopicPartition>) -> TopicPartitionList {

@@ -1,11 +1,13 @@
-//! The two things that the client's safe interface does not give: headers whose names are not UTF-8 (its own iterator
-//! panics on them), and the generation of a group's metadata (without which a fence could be missing unseen).
+//! What the client's safe interface does not give: headers whose names are not UTF-8 (its own iterator
+//! panics on them), and the generation of a group's metadata (without which a fence could be missing unseen), and
+//! tokens for clients that nobody polls.
 
 use crate::records::Header;
+use lightcl_core::{Error, Result};
 use rdkafka::bindings as native;
-use rdkafka::client::Client;
+use rdkafka::client::{Client, OAuthToken};
 use rdkafka::message::BorrowedMessage;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 
 /// Calls `visit` with the headers of a message, in order.
@@ -49,4 +51,35 @@ pub fn generation<C: rdkafka::ClientContext>(client: &Client<C>) -> i32 {
         native::rd_kafka_consumer_group_metadata_destroy(metadata);
         generation
     }
+}
+
+/// Gives a client that nobody polls the token that it would ask for.
+///
+/// # Errors
+/// When the client takes no tokens, or not this one.
+#[expect(unsafe_code, reason = "the crate only sets tokens while a client is polled")]
+pub fn set_oauth_token<C: rdkafka::ClientContext>(client: &Client<C>, token: &OAuthToken) -> Result<()> {
+    let refused = |why: String| Error::user("the Kafka client does not take the token").with("reason", why);
+    let text = |text: &str| CString::new(text).map_err(|_| refused("it holds a zero byte".to_owned()));
+    let (value, principal) = (text(&token.token)?, text(&token.principal_name)?);
+    let mut why = [0 as c_char; 512];
+    // SAFETY: the client is alive; both texts end with a zero byte and outlive the call; there are no extensions; the last
+    // two say where an error is written and how much room is there, which leaves its last byte zero.
+    let result = unsafe {
+        native::rd_kafka_oauthbearer_set_token(
+            client.native_ptr(),
+            value.as_ptr(),
+            token.lifetime_ms,
+            principal.as_ptr(),
+            ptr::null_mut(),
+            0,
+            why.as_mut_ptr(),
+            why.len(),
+        )
+    };
+    if result == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return Ok(());
+    }
+    let bytes: Vec<u8> = why.iter().map(|&byte| byte as u8).take_while(|&byte| byte != 0).collect();
+    Err(refused(String::from_utf8_lossy(&bytes).into_owned()))
 }

@@ -173,7 +173,7 @@ pub fn decoded(segment: &str) -> Option<String> {
 /// A prefix of keys, from names of any kind.
 ///
 /// ```
-/// assert_eq!(lightcl_kafka::parts::prefix(&["model", "samples/3"]), "model/samples%2F3");
+/// assert_eq!(lightcl_kafka::parts::prefix(&["model", "samples-3/key"]), "model/samples-3%2Fkey");
 /// ```
 pub fn prefix(names: &[&str]) -> String {
     names.iter().map(|name| encoded(name)).collect::<Vec<_>>().join("/")

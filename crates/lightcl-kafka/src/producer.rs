@@ -1,6 +1,6 @@
 //! A producer that delivers a batch of records together with input offsets: in one transaction, or at least once.
 
-use crate::client::{Context, client_config, is_transient, kafka_error};
+use crate::client::{Context, client_config, give_token, is_transient, kafka_error};
 use crate::config::Connection;
 use crate::outbox::OutRecord;
 use lightcl_core::{Error, Result};
@@ -140,6 +140,7 @@ impl Deliverer {
         let producer: BaseProducer<DeliveryContext> = config
             .create_with_context(context)
             .map_err(|error| kafka_error("cannot make a producer; see [sink]", error))?;
+        give_token(producer.client(), &self.connection)?;
         if self.transactional_id.is_some() {
             producer.init_transactions(TRANSACTION_CALL).map_err(|error| {
                 let retryable = matches!(&error, KafkaError::Transaction(inner)

@@ -1,21 +1,19 @@
 //! Removes retired models from compacted topics.
 
+use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, kafka_error};
 use crate::config::Connection;
-use crate::follower::{client_config, is_passing, kafka_error};
+use crate::follower::{ends, is_passing, pass};
+use crate::outbox::OutRecord;
 use crate::parts;
+use crate::producer::{Deliverer, Failure};
 use lightcl_core::{Error, Result};
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a topic may give nothing before its end.
 const STALL: Duration = Duration::from_secs(30);
 
@@ -31,8 +29,17 @@ pub struct Retired {
 impl Retired {
     /// Whether a key is one of its records: the first segments are those of its prefix.
     pub fn has(&self, key: &str) -> bool {
-        let names: Vec<&str> = [self.model_id.as_str()].into_iter().chain(self.unit.as_deref()).collect();
-        key.strip_prefix(&parts::prefix(&names)).is_some_and(|rest| rest.starts_with('/'))
+        let is_below =
+            |names: &[&str]| key.strip_prefix(&parts::prefix(names)).is_some_and(|rest| rest.starts_with('/'));
+        let model_id = self.model_id.as_str();
+        match self.unit.as_deref() {
+            None => is_below(&[model_id]),
+            // The learner of a key has segments of its own in the state topic.
+            Some(unit) => {
+                let learner = unit.split_once('/');
+                is_below(&[model_id, unit]) || learner.is_some_and(|(unit, key)| is_below(&[model_id, unit, key]))
+            }
+        }
     }
 }
 
@@ -46,43 +53,41 @@ pub fn retire(connection: &Connection, topic: &str, retired: &Retired) -> Result
     if keys.is_empty() {
         return Ok(0);
     }
-    let failed = |error| kafka_error("write tombstones", error).with("topic", topic);
-    let mut config = client_config(connection)?;
-    config.set("enable.idempotence", "true").set("acks", "all").set("allow.auto.create.topics", "false");
-    let producer: BaseProducer<Deliveries> = config.create_with_context(Deliveries::default()).map_err(failed)?;
     // A reader must not look for chunks that are gone.
-    let (manifests, others): (Vec<_>, Vec<_>) = keys.iter().partition(|(key, _)| key.ends_with("/manifest"));
-    for (key, &partition) in manifests.into_iter().chain(others) {
-        let mut record = BaseRecord::<str, [u8]>::to(topic).key(key).partition(partition);
-        loop {
-            match producer.send(record) {
-                Ok(()) => break,
-                Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
-                    record = back;
-                    producer.poll(Duration::from_millis(100));
-                }
-                Err((error, _)) => return Err(failed(error)),
-            }
-        }
-    }
-    producer.flush(STALL).map_err(failed)?;
-    let missed = producer.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
-    missed.map_or(Ok(keys.len() as u64), |error| Err(failed(error)))
+    let names_chunks = |key: &str| ["/manifest", "/unit", "/parked"].iter().any(|end| key.ends_with(end));
+    let (manifests, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|(key, _)| names_chunks(key));
+    let topic: Arc<str> = topic.into();
+    let records: Vec<OutRecord> = manifests
+        .into_iter()
+        .chain(others)
+        .map(|(key, partition)| OutRecord {
+            topic: Arc::clone(&topic),
+            partition: Some(partition),
+            key: Some(key.into_bytes()),
+            value: None,
+            headers: Vec::new(),
+            token: 0,
+        })
+        .collect();
+    let delivered = Deliverer::new(connection.clone(), None).deliver(&records, &TopicPartitionList::new(), None);
+    delivered.map_err(Failure::into_error)?;
+    Ok(records.len() as u64)
 }
 
 /// Keys of a model that have a value, with the partition of each.
 fn keys_of(connection: &Connection, topic: &str, retired: &Retired) -> Result<BTreeMap<String, i32>> {
-    let failed = |error| kafka_error("read the topic", error).with("topic", topic);
+    let failed = |error| kafka_error("cannot read the topic", error).with("topic", topic);
     let mut config = client_config(connection)?;
+    config.remove("group.instance.id");
     config
         .set("group.id", "lightcl-retire")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
-        .set("allow.auto.create.topics", "false")
         .set("auto.offset.reset", "earliest");
-    let consumer: BaseConsumer = config.create().map_err(failed)?;
-    let metadata = consumer.fetch_metadata(Some(topic), BROKER_TIMEOUT).map_err(failed)?;
+    let consumer: BaseConsumer<Context> = config.create_with_context(Context::of(connection)).map_err(failed)?;
+    give_token(consumer.client(), connection)?;
+    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT).map_err(failed)?;
     let partitions: BTreeSet<i32> = metadata
         .topics()
         .iter()
@@ -98,7 +103,7 @@ fn keys_of(connection: &Connection, topic: &str, retired: &Retired) -> Result<BT
         list.add_partition_offset(topic, partition, Offset::Beginning).map_err(failed)?;
     }
     consumer.assign(&list).map_err(failed)?;
-    let mut left = partitions;
+    let mut left = ends(&consumer, topic, &partitions)?;
     let mut keys = BTreeMap::new();
     let mut heard = Instant::now();
     while !left.is_empty() {
@@ -115,6 +120,7 @@ fn keys_of(connection: &Connection, topic: &str, retired: &Retired) -> Result<BT
                     }
                     (None, _) => {}
                 }
+                pass(&mut left, message.partition(), message.offset());
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 heard = Instant::now();
@@ -130,22 +136,6 @@ fn keys_of(connection: &Connection, topic: &str, retired: &Retired) -> Result<BT
     Ok(keys)
 }
 
-/// Remembers the first tombstone that did not arrive.
-#[derive(Default)]
-struct Deliveries(Mutex<Option<KafkaError>>);
-
-impl ClientContext for Deliveries {}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,15 +143,18 @@ mod tests {
     #[test]
     fn only_keys_of_the_model_are_its_own() {
         let all = Retired { model_id: "shop".into(), unit: None };
-        let one = Retired { unit: Some("samples/1".into()), ..all.clone() };
-        for (key, of_all, of_one) in [
-            ("shop/samples%2F1/manifest", true, true),
-            ("shop/samples%2F1/suffix/a/0", true, true),
-            ("shop/samples%2F10/manifest", true, false),
-            ("shop2/samples%2F1/manifest", false, false),
-            ("shop", false, false),
+        let one = Retired { unit: Some("samples-1".into()), ..all.clone() };
+        let key = Retired { unit: Some("samples-1/a/b".into()), ..all.clone() };
+        for (name, of_all, of_one, of_key) in [
+            ("shop/samples-1/manifest", true, true, false),
+            ("shop/samples-1/suffix/a/0", true, true, false),
+            ("shop/samples-1%2Fa%2Fb/manifest", true, false, true),
+            ("shop/samples-1/a%2Fb/parked", true, true, true),
+            ("shop/samples-10/manifest", true, false, false),
+            ("shop2/samples-1/manifest", false, false, false),
+            ("shop", false, false, false),
         ] {
-            assert_eq!((all.has(key), one.has(key)), (of_all, of_one), "{key}");
+            assert_eq!((all.has(name), one.has(name), key.has(name)), (of_all, of_one, of_key), "{name}");
         }
     }
 }

@@ -13,8 +13,16 @@ use std::collections::VecDeque;
 const BLOCK_RECORDS: usize = 1024;
 /// Bytes in a block, about.
 const BLOCK_BYTES: usize = 1 << 20;
-/// Blocks that may wait beside those in the worker's channel before the partition is paused.
-const WAITING_BLOCKS: usize = 2;
+/// Bytes of records that may wait for workers, over all partitions. Pausing is dear (what the client has read ahead is thrown
+/// away), so that it begins late, and ends while there is still work.
+const WAITING_BYTES: usize = 64 << 20;
+/// Least and most of them a partition.
+const PARTITION_BYTES: (usize, usize) = (1 << 20, 8 << 20);
+
+/// Bytes that may wait for the worker of one of so many partitions.
+pub fn most_waiting(partitions: usize) -> usize {
+    (WAITING_BYTES / partitions.max(1)).clamp(PARTITION_BYTES.0, PARTITION_BYTES.1)
+}
 
 /// The queue of one partition.
 pub struct Queue {
@@ -22,6 +30,7 @@ pub struct Queue {
     pub partition: TopicPartition,
     block: RecordBlock,
     waiting: VecDeque<RecordBlock>,
+    waiting_bytes: usize,
     /// The offset to be read next; none until its worker says where to begin.
     pub next: Option<u64>,
     /// Milliseconds since 1970 at which the last record was made.
@@ -39,6 +48,7 @@ impl Queue {
             block: RecordBlock::new(partition.topic.clone(), partition.partition),
             partition,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             next: None,
             timestamp_ms: None,
             is_paused: false,
@@ -67,6 +77,7 @@ impl Queue {
     fn close_block(&mut self) {
         if !self.block.is_empty() {
             let empty = RecordBlock::new(self.partition.topic.clone(), self.partition.partition);
+            self.waiting_bytes += self.block.bytes();
             self.waiting.push_back(std::mem::replace(&mut self.block, empty));
         }
     }
@@ -75,24 +86,30 @@ impl Queue {
     pub fn hand_on(&mut self, worker: &Sender<ToWorker>) {
         self.close_block();
         while let Some(block) = self.waiting.pop_front() {
+            let bytes = block.bytes();
             match worker.try_send(ToWorker::Records(block)) {
-                Ok(()) => {}
+                Ok(()) => self.waiting_bytes -= bytes,
                 Err(TrySendError::Full(ToWorker::Records(block))) => {
                     self.waiting.push_front(block);
                     return;
                 }
                 // A worker that has ended takes nothing; what becomes of its partitions is decided elsewhere.
                 Err(_) => {
-                    self.waiting.clear();
+                    self.clear();
                     return;
                 }
             }
         }
     }
 
-    /// Whether its partition should be paused.
-    pub fn is_behind(&self) -> bool {
-        self.waiting.len() >= WAITING_BLOCKS
+    /// Whether its partition should be paused, or stay so.
+    pub fn is_behind(&self, most_waiting: usize) -> bool {
+        self.waiting_bytes > if self.is_paused { most_waiting / 2 } else { most_waiting }
+    }
+
+    fn clear(&mut self) {
+        self.waiting.clear();
+        self.waiting_bytes = 0;
     }
 
     /// Whether nothing waits here.
@@ -102,7 +119,7 @@ impl Queue {
 
     /// Takes records from this offset on.
     pub fn begin(&mut self, from: u64) {
-        self.waiting.clear();
+        self.clear();
         self.block = RecordBlock::new(self.partition.topic.clone(), self.partition.partition);
         (self.next, self.has_ended) = (Some(from), false);
     }

@@ -7,16 +7,16 @@
 mod intake;
 mod models;
 mod outputs;
+mod rows;
 
 use crate::config::{Scope, SinkConfig, SourceConfig};
 use crate::follower::Wanted;
-use crate::format::{Format, FormatConfig, Rows};
-use crate::records::RecordBlock;
-use crate::unit_names;
-use intake::{Intake, Partition};
-use lightcl_core::{Error, Position, PositionedBatch, Prediction, Result, RowOffsets, Snapshot};
-use metrics::counter;
-use models::{InForce, Loaded, Models, Renewal};
+use crate::format::{Format, FormatConfig};
+use crate::health::Health;
+use crate::outbox::TopicPartition;
+use intake::Intake;
+use lightcl_core::{Error, PositionedBatch, Rejected, Result, Snapshot};
+use models::{InForce, Renewal};
 use outputs::Outputs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,7 +51,12 @@ pub trait Scoring: Sync {
     ///
     /// # Errors
     /// When the columns do not fit the model at all.
-    fn score(&self, model: &Self::Model, batch: &PositionedBatch, first_index: u64) -> Result<Vec<Scored>>;
+    fn score(
+        &self,
+        model: &Self::Model,
+        batch: &PositionedBatch,
+        first_index: u64,
+    ) -> Result<Vec<Result<Scored, Rejected>>>;
 }
 
 /// A row that was scored.
@@ -65,8 +70,6 @@ pub struct Scored {
     pub predicted: Option<String>,
     /// Probability of the predicted class.
     pub probability: Option<f32>,
-    /// Why it could not be scored, in a word and in a sentence.
-    pub problem: Option<(&'static str, String)>,
 }
 
 /// What is consumed, followed and written.
@@ -133,7 +136,7 @@ pub struct Served {
     pub skipped: u64,
 }
 
-/// Scores rows until `stop` is set.
+/// Scores rows until `stop` is set. Ready it is when it has a model and is a member of the group.
 ///
 /// # Errors
 /// When the configuration is wrong, topics are not there or must not be used, or predictions cannot be written. What was
@@ -143,6 +146,7 @@ pub fn serve<S: Scoring>(
     scoring: &S,
     open_format: OpenFormat<'_>,
     stop: &AtomicBool,
+    health: &Health,
     report: &(dyn Fn(Event<'_>) + Sync),
 ) -> Result<Served> {
     let topic = config
@@ -151,7 +155,7 @@ pub fn serve<S: Scoring>(
         .snapshots
         .as_deref()
         .ok_or_else(|| Error::user("there is no snapshot topic to follow; name it as sink.topics.snapshots"))?;
-    let outputs = Arc::new(Outputs::new(&config.sink.connection, &config.sink.topics)?);
+    let outputs = Arc::new(Outputs::new(&config.sink)?);
     let group = format!("{}-score", config.source.group);
     let intake = Intake::new(&config.source, &group, Arc::clone(&outputs))?;
     let in_force = InForce::new();
@@ -172,6 +176,7 @@ pub fn serve<S: Scoring>(
             intake,
             formats: BTreeMap::new(),
             served: Served::default(),
+            health,
             report,
         };
         let served = serving.run(topic, in_force, &|| stop.load(Ordering::Relaxed) || renewing.is_finished());
@@ -188,8 +193,9 @@ struct Serving<'a, S: Scoring> {
     open_format: OpenFormat<'a>,
     outputs: Arc<Outputs>,
     intake: Intake,
-    formats: BTreeMap<Partition, Box<dyn Format>>,
+    formats: BTreeMap<TopicPartition, Box<dyn Format>>,
     served: Served,
+    health: &'a Health,
     report: &'a (dyn Fn(Event<'_>) + Sync),
 }
 
@@ -213,6 +219,7 @@ impl<S: Scoring> Serving<'_, S> {
                 self.intake.join()?;
             }
             self.intake.gather(BATCH_RECORDS, BATCH_TIME)?;
+            self.health.set_ready(!models.is_empty() && self.intake.has_joined());
             for partition in self.intake.left.drain(..) {
                 self.formats.remove(&partition);
             }
@@ -230,7 +237,9 @@ impl<S: Scoring> Serving<'_, S> {
                     Err(error) => return Err(error),
                 };
             }
-            if retry_at.is_some() {
+            if retry_at.is_none() {
+                self.health.progress();
+            } else {
                 // Partitions that were given meanwhile, too.
                 self.intake.pause()?;
             }
@@ -239,6 +248,7 @@ impl<S: Scoring> Serving<'_, S> {
                 committed = Instant::now();
             }
         }
+        self.health.set_ready(false);
         self.commit(STOP_TIMEOUT)?;
         self.intake.leave();
         Ok(self.served)
@@ -253,105 +263,6 @@ impl<S: Scoring> Serving<'_, S> {
         };
         if let Some(error) = trouble {
             (self.report)(Event::Trouble { what: "offsets cannot be committed now", error: &error });
-        }
-        Ok(())
-    }
-
-    fn score_waiting(&mut self, models: &Models<S::Model>) -> Result<()> {
-        while let Some((partition, block)) = self.intake.waiting.pop_first() {
-            match self.score_block(models, &partition, &block) {
-                Ok(()) => {
-                    let last = block.record(block.len() - 1).offset;
-                    self.intake.done(partition, last + 1);
-                }
-                Err(error) => {
-                    self.intake.waiting.insert(partition, block);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn score_block(&mut self, models: &Models<S::Model>, partition: &Partition, block: &RecordBlock) -> Result<()> {
-        let format = match self.formats.get_mut(partition) {
-            Some(format) => format,
-            None => {
-                let opened = (self.open_format)(&self.config.source.format)?;
-                self.formats.entry(partition.clone()).or_insert(opened)
-            }
-        };
-        let Rows { batch, records, faults, skipped } = format.read(block)?;
-        self.served.skipped += skipped;
-        let name = unit_names::of_partition(&partition.0, partition.1);
-        let offsets: Vec<u64> = records.iter().map(|&record| block.record(record).offset as u64).collect();
-        let next = block.record(block.len() - 1).offset as u64 + 1;
-        let rows = PositionedBatch {
-            batch,
-            partition: Arc::from(name.as_str()),
-            offsets: RowOffsets::Listed { offsets: offsets.into(), next },
-            faults,
-        };
-        // Rows that follow one another and have the same model are scored together.
-        let mut start = 0;
-        while start < records.len() {
-            let unit_of = |row: usize| match self.config.scope {
-                Scope::Partition => name.clone(),
-                Scope::Key { .. } => unit_names::learner(&name, &unit_names::of_key(block.record(records[row]).key)),
-                Scope::Global => unit_names::GLOBAL.to_owned(),
-            };
-            let Some(loaded) = models.of(&unit_of(start)) else {
-                return Err(Error::internal("there is no model to score with"));
-            };
-            let mut end = records.len();
-            if matches!(self.config.scope, Scope::Key { .. }) {
-                let is_other = |row: &usize| !models.of(&unit_of(*row)).is_some_and(|other| Arc::ptr_eq(other, loaded));
-                end = (start + 1..records.len()).find(is_other).unwrap_or(end);
-            }
-            self.score_rows(loaded, block, &records[start..end], &rows.slice(start, end))?;
-            start = end;
-        }
-        Ok(())
-    }
-
-    fn score_rows(
-        &mut self,
-        loaded: &Loaded<S::Model>,
-        block: &RecordBlock,
-        records: &[usize],
-        rows: &PositionedBatch,
-    ) -> Result<()> {
-        let first = self.served.scored + self.served.rejected;
-        let scored = match self.scoring.score(&loaded.model, rows, first) {
-            Ok(scored) => scored,
-            // No stream stops for what stands in it, unless that would lose it.
-            Err(error) if self.outputs.has_dead_letters() => {
-                (self.report)(Event::Trouble { what: "rows do not fit the model", error: &error });
-                vec![Scored { problem: Some(("unfit", error.to_string())), ..Scored::default() }; records.len()]
-            }
-            Err(error) => return Err(error),
-        };
-        for (row, (scored, &record)) in scored.into_iter().zip(records).enumerate() {
-            let record = block.record(record);
-            if let Some((reason, _)) = &scored.problem {
-                self.outputs.dead_letter(block, &record, &scored)?;
-                counter!("lightcl_rejected_total", "reason" => *reason).increment(1);
-                self.served.rejected += 1;
-                continue;
-            }
-            let Scored { id, label, predicted, probability, problem: _ } = scored;
-            let prediction = Prediction {
-                index: first + row as u64,
-                position: Position { partition: Arc::clone(&rows.partition), offset: rows.offset_of(row) },
-                id,
-                label,
-                predicted,
-                probability,
-                task: loaded.task,
-                model_version: loaded.version,
-            };
-            self.outputs.prediction(block, &record, &prediction, &loaded.unit)?;
-            self.served.scored += 1;
         }
         Ok(())
     }

@@ -1,22 +1,17 @@
 //! The topics that a job writes to: what they should be, whether they are, and how they are made.
 
-use crate::client::{Context, client_config, kafka_error};
-use crate::config::{Connection, SinkConfig, SourceConfig, Topics};
+use crate::config::{SinkConfig, SourceConfig, Topics};
 use lightcl_core::{Error, Result};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::types::RDKafkaConfRes;
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{self, Poll, Wake, Waker};
-use std::thread::{self, Thread};
-use std::time::Duration;
 
-/// How long a broker may take to answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+mod asking;
+mod properties;
+
+pub use properties::check_properties;
+
+use asking::{Admin, Lookout, PATIENCE, admin, block_on};
 
 /// What a record takes beside its payload: key, headers, and the batch around it.
 const RECORD_OVERHEAD: usize = 64 << 10;
@@ -79,10 +74,11 @@ pub enum TopicState {
 /// When no broker answers, the input topics are not there, or a topic cannot be made.
 pub fn topics(source: &SourceConfig, sink: &SinkConfig, options: TopicOptions) -> Result<Vec<TopicReport>> {
     let input = input_partitions(source, options.partitions)?;
+    let lookout = Lookout::new(&sink.connection)?;
     let admin = admin(&sink.connection)?;
     let mut reports = Vec::new();
     for plan in plans(sink, input, options) {
-        let there = partitions_of(&admin, &plan.name, &sink.connection)?;
+        let there = lookout.partitions_of(&plan.name)?;
         let (state, faults) = match there {
             Some(partitions) => (TopicState::There { partitions }, faults(&admin, &plan, partitions, input)?),
             None if options.create => (create(&admin, &plan, options.replication)?, Vec::new()),
@@ -138,10 +134,10 @@ fn input_partitions(source: &SourceConfig, given: Option<i32>) -> Result<i32> {
                        largest input topic has";
         return given.ok_or_else(|| Error::user(message));
     };
-    let admin = admin(&source.connection)?;
+    let lookout = Lookout::new(&source.connection)?;
     let mut most = 0;
     for name in names {
-        match partitions_of(&admin, name, &source.connection)? {
+        match lookout.partitions_of(name)? {
             Some(partitions) => most = most.max(partitions),
             None if given.is_some() => most = most.max(given.unwrap_or(0)),
             None => {
@@ -153,22 +149,6 @@ fn input_partitions(source: &SourceConfig, given: Option<i32>) -> Result<i32> {
         }
     }
     Ok(most)
-}
-
-fn partitions_of(admin: &Admin, topic: &str, to: &Connection) -> Result<Option<i32>> {
-    let metadata = admin.inner().fetch_metadata(Some(topic), PATIENCE).map_err(|error| unreachable(&error, to))?;
-    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
-    match found.error().map(RDKafkaErrorCode::from) {
-        None => Ok(Some(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX))),
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-            let message = format!("not allowed to describe the topic '{topic}'; it takes the ACL Describe on it");
-            Err(Error::user(message).with("brokers", &to.brokers))
-        }
-        Some(code) => Err(Error::external(format!("cannot look at the topic '{topic}'"))
-            .with("brokers", &to.brokers)
-            .caused_by(code)),
-    }
 }
 
 fn faults(admin: &Admin, plan: &TopicPlan, partitions: i32, input: i32) -> Result<Vec<String>> {
@@ -252,79 +232,11 @@ fn create(admin: &Admin, plan: &TopicPlan, replication: Option<i32>) -> Result<T
     }
 }
 
-type Admin = AdminClient<Context>;
-
-fn admin(connection: &Connection) -> Result<Admin> {
-    client_config(connection)?
-        .create_with_context(Context::of(connection))
-        .map_err(|error| kafka_error("cannot look at topics", error))
-}
-
-/// Whether the client knows all properties and takes their values. Secrets are not read; of them only names are checked.
-///
-/// # Errors
-/// With the first property that is refused.
-pub fn check_properties(connection: &Connection) -> Result<()> {
-    let check = |name: &str, value: &str| {
-        let mut config = ClientConfig::new();
-        match config.set(name, value).create_native_config() {
-            Err(KafkaError::ClientConfig(result, why, name, _)) => Err((result, why, name)),
-            _ => Ok(()),
-        }
-    };
-    for (name, value) in &connection.properties {
-        check(name, value).map_err(|(result, why, name)| refused(&name, result, Some(&why)))?;
-    }
-    for name in connection.secrets.keys() {
-        if let Err((result @ RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name)) = check(name, "x") {
-            return Err(refused(&name, result, None));
-        }
-    }
-    Ok(())
-}
-
-fn refused(name: &str, result: RDKafkaConfRes, why: Option<&str>) -> Error {
-    match (result, why) {
-        (RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _) => Error::user(format!(
-            "the Kafka client has no property '{name}'; those of librdkafka are meant, which differ from Java's"
-        )),
-        (_, Some(why)) => Error::user(format!("the Kafka client does not take its property '{name}' as given: {why}")),
-        (_, None) => Error::user(format!("the Kafka client does not take its property '{name}' as given")),
-    }
-}
-
-fn unreachable(error: &KafkaError, to: &Connection) -> Error {
-    Error::external(
-        "no broker answers; is the address right, and do security.protocol and the secrets fit the listener?",
-    )
-    .with("brokers", &to.brokers)
-    .caused_by(error.clone())
-    .retryable()
-}
-
-/// Waits for a future on this thread: the client answers on threads of its own, so no runtime is needed.
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = task::Context::from_waker(&waker);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Delivery, OutputTopics, SecretSource, ValueFormat};
+    use crate::config::{Connection, Delivery, OutputTopics, ValueFormat};
+    use std::time::Duration;
 
     fn sink(chunk_bytes: usize) -> SinkConfig {
         let topic = |name: &str| Some(name.to_owned());
@@ -350,24 +262,5 @@ mod tests {
         assert_eq!(plans[0].settings["max.message.bytes"], ((4 << 20) + RECORD_OVERHEAD).to_string());
         assert_eq!(plans[1].settings["cleanup.policy"], "delete");
         assert_eq!(plans[1].settings["min.insync.replicas"], "2");
-    }
-
-    #[test]
-    fn properties_are_checked_without_a_broker_and_without_their_secrets() {
-        let with = |name: &str, value: &str| {
-            let properties = [(name.to_owned(), value.to_owned())].into();
-            check_properties(&Connection { properties, ..Connection::default() })
-                .err()
-                .map(|error| error.message().to_owned())
-        };
-        assert_eq!(with("security.protocol", "SSL"), None);
-        assert!(with("security.protocl", "SSL").unwrap().contains("no property 'security.protocl'"));
-        assert!(with("linger.ms", "soon").unwrap().contains("does not take its property 'linger.ms'"));
-        let secrets = |name: &str| {
-            let secrets = [(name.to_owned(), SecretSource::Environment("NOT_THERE".to_owned()))].into();
-            check_properties(&Connection { secrets, ..Connection::default() })
-        };
-        assert!(secrets("sasl.password").is_ok());
-        assert!(secrets("ssl.truststore.password").is_err());
     }
 }

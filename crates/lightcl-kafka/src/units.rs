@@ -3,10 +3,10 @@
 use crate::config::{Scope, Topics};
 use crate::control::{Control, Wish};
 use crate::group::{Assignments, Group, GroupContext};
-use crate::job::{pause, resume};
+use crate::job::pause;
 use crate::lag::Reading;
 use crate::outbox::TopicPartition;
-use crate::router::Queue;
+use crate::router::{Queue, most_waiting};
 use crate::unit_names::GLOBAL;
 use crate::worker::{Ended, FromWorker, StoreFor, ToWorker, UnitReport, Worker, WorkerConfig};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -145,37 +145,41 @@ impl Units {
         }
     }
 
-    /// Hands records on to the workers; pauses partitions whose workers are behind, and resumes them when they are not.
-    pub fn hand_on(&self, consumer: &BaseConsumer<GroupContext>) -> Result<()> {
+    /// Hands records on to the workers; pauses partitions whose workers are behind, and gives those whose workers are not any
+    /// more, with the offset to go on from.
+    ///
+    /// # Errors
+    /// What a callback met, or when the client does not pause.
+    pub fn hand_on(&self, consumer: &BaseConsumer<GroupContext>) -> Result<Vec<(TopicPartition, u64)>> {
         let mut inner = self.inner();
         let Inner { units, queues, error, .. } = &mut *inner;
         if let Some(error) = error.take() {
             return Err(error);
         }
         let (mut paused, mut resumed) = (Vec::new(), Vec::new());
+        let most_waiting = most_waiting(queues.len());
         for queue in queues.iter_mut().filter(|queue| queue.next.is_some()) {
             let Some(unit) = units.iter().find(|unit| unit.partitions.contains(&queue.partition)) else { continue };
             queue.hand_on(&unit.sender);
-            if !queue.is_paused && queue.is_behind() {
-                queue.is_paused = true;
-                paused.push(queue.partition.clone());
-            } else if queue.is_paused && queue.is_empty() && unit.sender.len() < CHANNEL_BLOCKS {
-                queue.is_paused = false;
-                resumed.push(queue.partition.clone());
+            let is_behind = queue.is_behind(most_waiting);
+            if queue.is_paused != is_behind {
+                queue.is_paused = is_behind;
+                match queue.next {
+                    Some(next) if !is_behind => resumed.push((queue.partition.clone(), next)),
+                    _ => paused.push(queue.partition.clone()),
+                }
             }
         }
         drop(inner);
         if !paused.is_empty() || !resumed.is_empty() {
+            let resumed: Vec<_> = resumed.iter().map(|(partition, _)| partition.clone()).collect();
             log::debug!("workers behind: {}; not any more: {}", names(&paused), names(&resumed));
         }
         if !paused.is_empty() {
             metrics::counter!("lightcl_kafka_pauses_total").increment(paused.len() as u64);
             pause(consumer, paused.iter())?;
         }
-        if !resumed.is_empty() {
-            resume(consumer, resumed.iter())?;
-        }
-        Ok(())
+        Ok(resumed)
     }
 
     /// What workers have told, as far as the consumer has to do something.
@@ -399,6 +403,11 @@ impl Units {
                 Phase::Running | Phase::Ending => unit.control.has_caught_up(),
                 Phase::Finished | Phase::Failed => true,
             })
+    }
+
+    /// Whether no unit learns now: nothing is assigned, or states are being restored (which watches itself).
+    pub fn nobody_learns(&self) -> bool {
+        self.inner().units.iter().all(|unit| !matches!(unit.phase, Phase::Running | Phase::Ending))
     }
 
     /// Lets all units commit and end.

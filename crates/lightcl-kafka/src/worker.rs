@@ -164,9 +164,9 @@ struct Live<'a> {
     saved_at: Instant,
     /// Whether a task ended since the state was saved.
     must_save: bool,
-    /// Whether there were outputs without new rows since the last commit.
-    must_commit: bool,
     rows: u64,
+    /// Whether there are outputs that no commit took, which may come without further records.
+    unsent: bool,
     /// Since when rows wait for their window.
     waiting_since: Option<Instant>,
     last_partition: Option<Arc<str>>,
@@ -307,8 +307,8 @@ impl Worker {
             unsaved_rows: 0,
             saved_at: Instant::now(),
             must_save,
-            must_commit: false,
             rows: 0,
+            unsent: false,
             waiting_since: None,
             last_partition: self.partitions.first().map(TopicPartition::name),
         };
@@ -421,6 +421,7 @@ impl Live<'_> {
             }
             for output in outputs {
                 self.must_save |= !out && matches!(output, Output::Boundary(_));
+                self.unsent |= !out;
                 self.store.add(&learner, output, block.unwrap_or(&none), out)?;
             }
         }
@@ -444,8 +445,8 @@ impl Live<'_> {
         if let Some(partition) = &self.last_partition {
             self.store.took(partition, self.positions.next(partition), true);
         }
-        // The rows may have been committed, and saved, while they waited: what came of them now has not.
-        (self.must_commit, self.unsaved_rows) = (true, self.unsaved_rows.max(1));
+        // The rows may have been saved while they waited: what they taught has not.
+        self.unsaved_rows = self.unsaved_rows.max(1);
         Ok(())
     }
 
@@ -484,7 +485,8 @@ impl Live<'_> {
     /// Commits what there is, with the state where `save` asks for it.
     fn commit(&mut self, save: bool) -> Result<(), Stop> {
         let save = save && (self.unsaved_rows > 0 || self.must_save);
-        if self.positions == self.committed && !save && !self.must_commit && self.store.pressure() == Pressure::None {
+        let nothing_new = self.positions == self.committed && !self.unsent;
+        if nothing_new && !save && self.store.pressure() == Pressure::None {
             self.committed_at = Instant::now();
             return Ok(());
         }
@@ -504,8 +506,7 @@ impl Live<'_> {
             started.elapsed()
         );
         self.committed = self.positions.clone();
-        self.must_commit = false;
-        self.committed_at = Instant::now();
+        (self.committed_at, self.unsent) = (Instant::now(), false);
         if save {
             (self.unsaved_rows, self.must_save, self.saved_at) = (0, false, Instant::now());
         }

@@ -104,6 +104,43 @@ fn snapshots_are_followed_through_chunks_damage_and_retirement() {
 }
 
 #[test]
+fn a_compacted_topic_gives_the_newest_whole() {
+    if !services::ready_or_skipped() {
+        return;
+    }
+    let broker =
+        Broker::start(&["--set", "log.cleaner.backoff.ms=100", "--set", "log.retention.check.interval.ms=500"]);
+    let topic = "compacted";
+    let settings = ["segment.ms=100", "min.cleanable.dirty.ratio=0.01", "delete.retention.ms=1"];
+    broker.create_topic(topic, 1, &[COMPACTED, &settings].concat());
+    let producer = producer(&broker, &[]);
+    let mut slots = Slots::default();
+    let mut live = Follower::open(&connection(&broker), topic, Wanted::default()).unwrap();
+    let mut written = 0;
+    for number in 1..=30 {
+        let records = snapshot_records(&mut slots, "u", &version(number), CHUNK).unwrap();
+        written += records.len();
+        write(&producer, topic, &records);
+        expect_version(&mut live, number);
+        std::thread::sleep(Duration::from_millis(100));
+        if number % 10 == 0 {
+            let mut late = Follower::open(&connection(&broker), topic, Wanted::default()).unwrap();
+            expect_version(&mut late, number);
+        }
+    }
+    // Until the cleaner was there.
+    let until = Instant::now() + Duration::from_secs(30);
+    while read_all(&broker, topic, 1).len() > written / 2 {
+        assert!(Instant::now() < until, "the topic is not compacted");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    expect_version(&mut Follower::open(&connection(&broker), topic, Wanted::default()).unwrap(), 30);
+    let left: Vec<_> = read_all(&broker, topic, 1);
+    let prefixes = left.iter().filter(|message| message.key().is_some_and(|key| key.starts_with(b"m/u/prefix/")));
+    assert_eq!(prefixes.count(), 5);
+}
+
+#[test]
 fn what_a_transaction_took_back_is_not_seen() {
     if !services::ready_or_skipped() {
         return;

@@ -9,11 +9,12 @@ use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use common::{COMPACTED, connection, producer, read_all, snapshot, write};
-use lightcl_core::{Error, PositionedBatch, Result, RowFault, Snapshot, Stateful};
+use lightcl_core::{Error, Position, PositionedBatch, RejectReason, Rejected, Result, RowFault, Snapshot, Stateful};
+use lightcl_kafka::Health;
 use lightcl_kafka::config::{
     Delivery, OrElse, OutputTopics, Scope, SinkConfig, SourceConfig, Start, Topics, ValueFormat,
 };
-use lightcl_kafka::format::{CsvFormat, Format, FormatConfig, FormatKind, Rows, Tombstones};
+use lightcl_kafka::format::{Format, FormatConfig, Rows, Tombstones};
 use lightcl_kafka::parts::{Keyed, Slots};
 use lightcl_kafka::records::RecordBlock;
 use lightcl_kafka::serving::{Event, Scored, Scoring, Served, ServingConfig, serve};
@@ -73,34 +74,31 @@ impl Scoring for Fake {
         }
     }
 
-    fn score(&self, version: &u64, batch: &PositionedBatch, _: u64) -> Result<Vec<Scored>> {
+    fn score(&self, version: &u64, batch: &PositionedBatch, first_index: u64) -> Result<Vec<Result<Scored, Rejected>>> {
         let texts = batch.batch.column(0).as_string::<i32>();
-        Ok((0..batch.batch.num_rows())
-            .map(|row| Scored {
+        let row = |row: usize| match batch.faults.iter().find(|fault| fault.row == row) {
+            None => Ok(Scored {
                 id: Some(texts.value(row).to_owned()),
                 predicted: Some(format!("v{version}")),
-                problem: batch
-                    .faults
-                    .iter()
-                    .find(|fault| fault.row == row)
-                    .map(|fault| ("unreadable", fault.message.clone())),
                 ..Scored::default()
-            })
-            .collect())
+            }),
+            Some(fault) => Err(Rejected {
+                format: 1,
+                index: first_index + row as u64,
+                position: Position { partition: Arc::clone(&batch.partition), offset: batch.offset_of(row) },
+                reason: RejectReason::Unreadable,
+                column: None,
+                message: fault.message.clone(),
+                payload: String::new(),
+            }),
+        };
+        Ok((0..batch.batch.num_rows()).map(row).collect())
     }
 }
 
 fn config(broker: &Broker, name: &str) -> ServingConfig {
     let topic = |what: &str| Some(format!("{name}-{what}"));
-    let format = FormatConfig {
-        kind: FormatKind::Json,
-        columns: vec!["text".into()],
-        types: Default::default(),
-        tombstones: Tombstones::Skip,
-        registry: None,
-        csv: CsvFormat { delimiter: b',', quote: b'"', columns: Vec::new() },
-        most_value_bytes: 1 << 20,
-    };
+    let format = FormatConfig { columns: vec!["text".into()], tombstones: Tombstones::Skip, ..FormatConfig::default() };
     ServingConfig {
         source: SourceConfig {
             connection: connection(broker),
@@ -109,6 +107,7 @@ fn config(broker: &Broker, name: &str) -> ServingConfig {
             instance: None,
             start: Start::Committed(OrElse::Error),
             until_end: false,
+            max_wait: None,
             format,
         },
         sink: SinkConfig {
@@ -136,7 +135,7 @@ fn serving(config: &ServingConfig, during: impl FnOnce(&Mutex<Vec<String>>)) -> 
     let (stop, events) = (AtomicBool::new(false), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         let running = scope.spawn(|| {
-            serve(config, &Fake, &|_| Ok(Box::new(Plain)), &stop, &|event: Event<'_>| {
+            serve(config, &Fake, &|_| Ok(Box::new(Plain)), &stop, &Health::new(), &|event: Event<'_>| {
                 let text = match event {
                     Event::Waiting { .. } => "waiting".to_owned(),
                     Event::Loaded { unit, version, .. } => format!("{unit} v{version}"),
@@ -196,16 +195,16 @@ fn rows_are_scored_by_the_newest_model() {
         let has = |text: &str| events.lock().unwrap().iter().any(|event| event == text);
         until("it waits for a model", || has("waiting"));
         // Of another partition: the newest there is.
-        publish("serve-in/1", 1);
+        publish("serve-in-1", 1);
         until("rows before the first model are scored by it", || outputs().len() == 100);
-        publish("serve-in/0", 2);
-        let delay = until("the model is in force", || has("serve-in/0 v2"));
+        publish("serve-in-0", 2);
+        let delay = until("the model is in force", || has("serve-in-0 v2"));
         assert!(delay < Duration::from_secs(1), "{delay:?}");
         thread::sleep(Duration::from_millis(100));
         send(100, 200);
         until("rows are scored by the partition's own", || outputs().len() == 200);
-        publish("serve-in/0", 13);
-        until("a model of no use is said", || has("serve-in/0 rejected: an unlucky version"));
+        publish("serve-in-0", 13);
+        until("a model of no use is said", || has("serve-in-0 rejected: an unlucky version"));
         let bad = Keyed { key: "k".into(), value: Some(b"bad".to_vec()) };
         write(&producer, &input, &[bad, Keyed::tombstone("k".into())]);
         send(200, 210);
@@ -215,7 +214,7 @@ fn rows_are_scored_by_the_newest_model() {
     for (number, message) in outputs().iter().enumerate() {
         let found = value(message);
         let version = if number < 100 { 1 } else { 2 };
-        let unit = if number < 100 { "serve-in/1" } else { "serve-in/0" };
+        let unit = if number < 100 { "serve-in-1" } else { "serve-in-0" };
         assert_eq!(found["model_version"], version, "{found}");
         assert_eq!(found["predicted"], format!("v{version}"), "{found}");
         assert_eq!((&found["model_unit"], &found["id"]), (&unit.into(), &number.to_string().into()), "{found}");
@@ -252,7 +251,9 @@ fn members_share_partitions_and_swaps_do_not_stall_them() {
         return;
     }
     let broker = Broker::shared();
-    let config = config(broker, "share");
+    let mut config = config(broker, "share");
+    // Partitions go over soon after a member comes.
+    config.source.connection.properties.insert("heartbeat.interval.ms".into(), "200".into());
     broker.create_topic("share-in", 4, &[]);
     broker.create_topic("share-out", 1, &[]);
     broker.create_topic("share-dead", 1, &[]);
@@ -305,8 +306,14 @@ fn a_topic_of_snapshots_that_is_not_there_ends_it() {
         return;
     }
     let broker = Broker::shared();
-    let error =
-        serve(&config(broker, "nothing"), &Fake, &|_| Ok(Box::new(Plain)), &AtomicBool::new(false), &|_: Event<'_>| {})
-            .unwrap_err();
+    let error = serve(
+        &config(broker, "nothing"),
+        &Fake,
+        &|_| Ok(Box::new(Plain)),
+        &AtomicBool::new(false),
+        &Health::new(),
+        &|_: Event<'_>| {},
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("nothing-models"), "{error}");
 }

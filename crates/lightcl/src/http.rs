@@ -157,3 +157,32 @@ fn text(status: StatusCode, body: String) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")], body)
         .into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(max_silence: Option<Duration>) -> Answers {
+        let handle = PrometheusBuilder::new().build_recorder().handle();
+        Answers { handle, health: Arc::new(Health::new()), max_silence }
+    }
+
+    #[test]
+    fn silence_is_an_illness_where_there_is_a_limit_to_it() {
+        let limited = answers(Some(Duration::ZERO));
+        thread::sleep(Duration::from_millis(5));
+        assert_eq!(limited.health().status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answers(None).health().status(), StatusCode::OK);
+        assert_eq!(answers(Some(Duration::from_secs(60))).health().status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn what_has_stopped_is_told_and_makes_nobody_ill() {
+        let answers = answers(None);
+        assert_eq!(answers.readiness().status(), StatusCode::SERVICE_UNAVAILABLE);
+        answers.health.set_ready(true);
+        answers.health.stop_unit("samples-3", "its records are gone");
+        assert_eq!((answers.readiness().status(), answers.health().status()), (StatusCode::OK, StatusCode::OK));
+        assert_eq!(answers.with_stopped("live\n".to_owned()), "live\nstopped: samples-3: its records are gone\n");
+    }
+}

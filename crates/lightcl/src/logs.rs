@@ -6,7 +6,7 @@ use chrono::{SecondsFormat, Utc};
 use clap::ValueEnum;
 use log::kv::{Key, Value as LogValue, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::io::Write;
 use std::sync::OnceLock;
 
@@ -64,13 +64,11 @@ pub fn is_json() -> bool {
 
 /// One line of JSON.
 pub(crate) fn json_line(level: Level, message: &str, fields: Map<String, Value>) -> String {
-    let line = json!({
-        "time": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
-        "level": level.as_str().to_lowercase(),
-        "message": message,
-        "fields": fields,
-    });
-    format!("{line}\n")
+    // By hand, so that a reader of the raw lines finds the time first.
+    let time = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+    let level = level.as_str().to_lowercase();
+    let (message, fields) = (Value::from(message), Value::from(fields));
+    format!("{{\"time\":\"{time}\",\"level\":\"{level}\",\"message\":{message},\"fields\":{fields}}}\n")
 }
 
 impl Log for Logger {

@@ -412,9 +412,9 @@ fn the_explanation_shows_where_secrets_are_and_leaves_out_what_kafka_does_not_ha
         "[source.client]\nsecurity.protocol = \"SASL_SSL\"\n[source.secrets]\nsasl.password = { env = \"PASSWORD\" }\n";
     let keys = |pipeline: &Pipeline| -> BTreeMap<String, Value> {
         let lines = pipeline.explain().unwrap();
-        let keys = lines.into_iter().filter_map(|line| match line {
-            Explained::Key { path, value, .. } => Some((path, value.unwrap_or_default())),
-            Explained::Section { path, set, .. } => Some((path, Value::from(set))),
+        let keys = lines.into_iter().map(|line| match line {
+            Explained::Key { path, value, .. } => (path, value.unwrap_or_default()),
+            Explained::Section { path, set, .. } => (path, Value::from(set)),
         });
         keys.collect()
     };

@@ -2,7 +2,7 @@
 
 use super::{Followed, Wanted};
 use crate::snapshot_topic::{SnapshotKey, assemble_snapshot};
-use lightcl_core::Blob;
+use lightcl_core::{Blob, Error};
 use metrics::counter;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ pub(super) struct Shelf {
     models: BTreeMap<String, Model>,
     /// Prefixes with something new since they were last looked at.
     touched: BTreeSet<String>,
-    /// Models that were given out and have gone since.
-    retired: Vec<(String, String)>,
+    /// What is to be said of models that were seen: they are gone, or were of no use before others took their place.
+    past: Vec<Followed>,
 }
 
 #[derive(Debug, Default)]
@@ -50,13 +50,15 @@ struct Pending {
     place: (i32, i64),
     published_ms: Option<i64>,
     value: Vec<u8>,
-    /// Whether it was said that its snapshot cannot be put together.
+    /// Why its snapshot could not be put together, as long as that has not been said.
+    error: Option<Error>,
+    /// Whether it has been said.
     rejected: bool,
 }
 
 impl Shelf {
     pub(super) fn new(wanted: Wanted) -> Self {
-        Shelf { wanted, models: BTreeMap::new(), touched: BTreeSet::new(), retired: Vec::new() }
+        Shelf { wanted, models: BTreeMap::new(), touched: BTreeSet::new(), past: Vec::new() }
     }
 
     /// Takes a record in. Gives whether it is a manifest, or the end of one.
@@ -78,13 +80,19 @@ impl Shelf {
         let is_manifest = matches!(parsed, SnapshotKey::Manifest(_));
         match (parsed, seen.value) {
             (SnapshotKey::Manifest(_), Some(value)) => {
-                model.manifest =
-                    Some(Pending { place, published_ms: seen.timestamp_ms, value: value.to_vec(), rejected: false });
+                let pending = Pending {
+                    place,
+                    published_ms: seen.timestamp_ms,
+                    value: value.to_vec(),
+                    error: None,
+                    rejected: false,
+                };
+                self.past.extend(model.manifest.replace(pending).and_then(|before| model.rejected(before.error)));
             }
             (SnapshotKey::Manifest(_), None) => {
                 model.manifest = None;
                 if model.given.take().is_some() {
-                    self.retired.push((model.model_id.clone(), model.unit.clone()));
+                    self.past.push(Followed::Retired { model_id: model.model_id.clone(), unit: model.unit.clone() });
                 }
             }
             (SnapshotKey::Chunk(_), value) => {
@@ -109,11 +117,10 @@ impl Shelf {
         is_manifest
     }
 
-    /// What is new: snapshots that are whole now, and models that have gone. At the `end` of the topic, also snapshots that
-    /// should be whole and are not.
+    /// What is new: snapshots that are whole now, models that have gone, and snapshots that were not whole when the next
+    /// came. At the `end` of the topic, also those that should be whole and are not.
     pub(super) fn take_news(&mut self, end: bool) -> Vec<Followed> {
-        let retired = std::mem::take(&mut self.retired).into_iter();
-        let mut news: Vec<_> = retired.map(|(model_id, unit)| Followed::Retired { model_id, unit }).collect();
+        let mut news = std::mem::take(&mut self.past);
         let touched = if end { std::mem::take(&mut self.touched) } else { self.touched.clone() };
         for prefix in touched {
             let Some(model) = self.models.get_mut(&prefix) else { continue };
@@ -166,12 +173,23 @@ impl Model {
                 });
                 Some(Followed::Snapshot { unit: self.unit.clone(), published_ms, snapshot: Box::new(snapshot) })
             }
-            Err(error) if end && !pending.rejected => {
+            Err(_) if pending.rejected => None,
+            Err(error) if end => {
                 pending.rejected = true;
-                counter!("lightcl_snapshot_rejected_total").increment(1);
-                Some(Followed::Rejected { model_id: self.model_id.clone(), unit: self.unit.clone(), error })
+                pending.error = None;
+                self.rejected(Some(error))
             }
-            Err(_) => None,
+            Err(error) => {
+                pending.error = Some(error);
+                None
+            }
         }
+    }
+
+    fn rejected(&self, error: Option<Error>) -> Option<Followed> {
+        error.map(|error| {
+            counter!("lightcl_snapshot_rejected_total").increment(1);
+            Followed::Rejected { model_id: self.model_id.clone(), unit: self.unit.clone(), error }
+        })
     }
 }

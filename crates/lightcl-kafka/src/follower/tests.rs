@@ -139,6 +139,17 @@ fn a_damaged_snapshot_is_said_once_and_the_next_is_good() {
 }
 
 #[test]
+fn a_damaged_snapshot_is_said_where_the_stream_never_rests() {
+    let (mut slots, mut reader) = (Slots::default(), Reader::new(Wanted::default()));
+    reader.see(&published(&mut slots, 1, b"one"));
+    let mut second = published(&mut slots, 2, b"two");
+    second[0].value = Some(b"tw".to_vec());
+    assert!(reader.see(&second).is_empty());
+    let third = published(&mut slots, 3, b"three");
+    assert_eq!(reader.see(&third), ["u rejected: a payload is shorter than its manifest says", "u v3 frozen three"]);
+}
+
+#[test]
 fn a_lacking_chunk_is_named() {
     let (mut slots, mut reader) = (Slots::default(), Reader::new(Wanted::default()));
     let records = published(&mut slots, 1, b"one");

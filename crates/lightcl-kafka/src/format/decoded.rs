@@ -76,7 +76,9 @@ impl Screen {
     pub fn look_at<'a>(&self, value: Option<&'a [u8]>) -> Screened<'a> {
         match (value, self.tombstones) {
             (None, Tombstones::Skip) => Screened::Skip,
-            (None, Tombstones::DeadLetter) => Screened::Fault("the record has no value: it is a tombstone".to_owned()),
+            (None, Tombstones::DeadLetter) => Screened::Fault(
+                "the record has no value: it is a tombstone, which source.tombstones = \"skip\" passes over".to_owned(),
+            ),
             (Some(value), _) if value.len() > self.most_value_bytes => Screened::Fault(format!(
                 "the value has {} bytes, more than the {} that are read",
                 value.len(),

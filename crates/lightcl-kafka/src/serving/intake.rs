@@ -1,28 +1,26 @@
 //! The consumer of rows to score: where partitions start, and what happens when they go.
 
 use super::outputs::Outputs;
+use crate::client::{CALL_TIMEOUT, Context, client_config, client_context, kafka_error};
 use crate::config::{OrElse, SourceConfig, Start, Topics};
-use crate::follower::{client_config, is_passing, kafka_error};
-use crate::records::{Header, NewRecord, RecordBlock};
+use crate::follower::is_passing;
+use crate::group::partitions_of;
+use crate::native;
+use crate::outbox::TopicPartition;
+use crate::records::{NewRecord, RecordBlock};
 use lightcl_core::{Error, Result};
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Topic and partition.
-pub(super) type Partition = (String, i32);
-
-const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What the consumer's callbacks share with the loop.
 pub(super) struct Shared {
+    context: Context,
     start: Start,
     outputs: Arc<Outputs>,
     progress: Mutex<Progress>,
@@ -31,9 +29,11 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Progress {
     /// For each partition the offset behind the last record whose outputs were handed to the producer.
-    done: BTreeMap<Partition, i64>,
+    done: BTreeMap<TopicPartition, i64>,
     /// Partitions that were given away since the loop looked last.
-    gone: Vec<Partition>,
+    gone: Vec<TopicPartition>,
+    /// Whether the group has given partitions, if none.
+    is_member: bool,
     /// An error that a callback met.
     failed: Option<Error>,
 }
@@ -44,9 +44,9 @@ pub(super) struct Intake {
     topics: Vec<String>,
     subscribed: bool,
     /// Records by partition.
-    pub waiting: BTreeMap<Partition, RecordBlock>,
+    pub waiting: BTreeMap<TopicPartition, RecordBlock>,
     /// Partitions that went to another member: what is known of their records is of no use any longer.
-    pub left: Vec<Partition>,
+    pub left: Vec<TopicPartition>,
 }
 
 impl Intake {
@@ -64,15 +64,15 @@ impl Intake {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("isolation.level", "read_committed")
-            .set("allow.auto.create.topics", "false")
             .set("check.crcs", "true")
             .set("auto.offset.reset", reset);
         if let Some(instance) = &source.instance {
             config.set("group.instance.id", instance);
         }
-        let shared = Shared { start: source.start.clone(), outputs, progress: Mutex::default() };
+        let context = Context::of(&source.connection);
+        let shared = Shared { context, start: source.start.clone(), outputs, progress: Mutex::default() };
         let consumer =
-            config.create_with_context(shared).map_err(|error| kafka_error("consume rows to score", error))?;
+            config.create_with_context(shared).map_err(|error| kafka_error("cannot consume rows to score", error))?;
         let topics = match &source.topics {
             Topics::Names(names) => names.clone(),
             Topics::Pattern(pattern) => vec![format!("^({pattern})$")],
@@ -84,16 +84,22 @@ impl Intake {
     pub(super) fn join(&mut self) -> Result<()> {
         if !self.subscribed {
             let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
-            self.consumer.subscribe(&topics).map_err(|error| kafka_error("join the group", error))?;
+            self.consumer.subscribe(&topics).map_err(|error| kafka_error("cannot join the group", error))?;
             self.subscribed = true;
         }
         Ok(())
+    }
+
+    /// Whether the group has said which partitions are ours.
+    pub(super) fn has_joined(&self) -> bool {
+        self.subscribed && self.consumer.context().progress().is_member
     }
 
     /// Leaves the group, if it is a member.
     pub(super) fn leave(&mut self) {
         if std::mem::take(&mut self.subscribed) {
             self.consumer.unsubscribe();
+            self.consumer.context().progress().is_member = false;
         }
     }
 
@@ -104,7 +110,7 @@ impl Intake {
             let Intake { consumer, waiting, .. } = self;
             match consumer.poll(until.saturating_duration_since(Instant::now())) {
                 Some(Ok(message)) => {
-                    let partition = (message.topic().to_owned(), message.partition());
+                    let partition = TopicPartition { topic: message.topic().into(), partition: message.partition() };
                     let block = waiting
                         .entry(partition)
                         .or_insert_with(|| RecordBlock::new(message.topic(), message.partition()));
@@ -133,7 +139,7 @@ impl Intake {
     }
 
     /// Takes note that everything of a partition below an offset has its outputs with the producer.
-    pub(super) fn done(&self, partition: Partition, next: i64) {
+    pub(super) fn done(&self, partition: TopicPartition, next: i64) {
         self.consumer.context().progress().done.insert(partition, next);
     }
 
@@ -152,20 +158,20 @@ impl Intake {
             }
             // The next commit does it.
             Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::RebalanceInProgress) => None,
-            Err(error) => Some(kafka_error("commit offsets", error)),
+            Err(error) => Some(kafka_error("cannot commit offsets", error)),
         }
     }
 
     /// Stops fetching while something outside does not answer; waiting records stay.
     pub(super) fn pause(&self) -> Result<()> {
         let assigned = self.consumer.assignment();
-        assigned.and_then(|all| self.consumer.pause(&all)).map_err(|error| kafka_error("pause", error))
+        assigned.and_then(|all| self.consumer.pause(&all)).map_err(|error| kafka_error("cannot pause", error))
     }
 
     /// Goes on fetching.
     pub(super) fn resume(&self) -> Result<()> {
         let assigned = self.consumer.assignment();
-        assigned.and_then(|all| self.consumer.resume(&all)).map_err(|error| kafka_error("resume", error))
+        assigned.and_then(|all| self.consumer.resume(&all)).map_err(|error| kafka_error("cannot resume", error))
     }
 }
 
@@ -176,7 +182,7 @@ impl Shared {
 
     /// Where each of the given partitions starts.
     fn starts(&self, consumer: &BaseConsumer<Self>, given: &TopicPartitionList) -> KafkaResult<TopicPartitionList> {
-        let committed = consumer.committed_offsets(given.clone(), BROKER_TIMEOUT)?;
+        let committed = consumer.committed_offsets(given.clone(), CALL_TIMEOUT)?;
         let mut timed = TopicPartitionList::new();
         let mut starts = TopicPartitionList::new();
         for element in committed.elements() {
@@ -196,7 +202,7 @@ impl Shared {
             starts.add_partition_offset(topic, partition, start)?;
         }
         if timed.count() > 0 {
-            for element in consumer.offsets_for_times(timed, BROKER_TIMEOUT)?.elements() {
+            for element in consumer.offsets_for_times(timed, CALL_TIMEOUT)?.elements() {
                 starts.add_partition_offset(element.topic(), element.partition(), element.offset())?;
             }
         }
@@ -204,15 +210,15 @@ impl Shared {
     }
 
     fn given(&self, consumer: &BaseConsumer<Self>, given: &TopicPartitionList) {
+        self.progress().is_member = true;
         let assigned = self.starts(consumer, given).and_then(|starts| consumer.incremental_assign(&starts));
         if let Err(error) = assigned {
-            self.progress().failed = Some(kafka_error("find where to start", error));
+            self.progress().failed = Some(kafka_error("cannot find where to start", error));
         }
     }
 
     fn taken(&self, consumer: &BaseConsumer<Self>, taken: &TopicPartitionList) {
-        let gone: Vec<Partition> =
-            taken.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
+        let gone: Vec<TopicPartition> = partitions_of(taken);
         let mut done = {
             let mut progress = self.progress();
             progress.gone.extend(gone.iter().cloned());
@@ -226,12 +232,12 @@ impl Shared {
             let _ = commit(consumer, &done);
         }
         if let Err(error) = consumer.incremental_unassign(taken) {
-            self.progress().failed = Some(kafka_error("give partitions away", error));
+            self.progress().failed = Some(kafka_error("cannot give partitions away", error));
         }
     }
 }
 
-impl ClientContext for Shared {}
+client_context!(Shared);
 
 impl ConsumerContext for Shared {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
@@ -240,18 +246,18 @@ impl ConsumerContext for Shared {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.taken(consumer, list),
             other => {
                 let error = KafkaError::Rebalance(other.into());
-                self.progress().failed = Some(kafka_error("share partitions", error));
+                self.progress().failed = Some(kafka_error("cannot share partitions", error));
             }
         }
     }
 }
 
-fn commit(consumer: &BaseConsumer<Shared>, done: &BTreeMap<Partition, i64>) -> KafkaResult<()> {
+fn commit(consumer: &BaseConsumer<Shared>, done: &BTreeMap<TopicPartition, i64>) -> KafkaResult<()> {
     if done.is_empty() {
         return Ok(());
     }
     let mut list = TopicPartitionList::new();
-    for ((topic, partition), next) in done {
+    for (TopicPartition { topic, partition }, next) in done {
         list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
     }
     consumer.commit(&list, CommitMode::Sync)
@@ -273,26 +279,18 @@ fn cannot_consume(error: KafkaError) -> Error {
              group's offsets",
         )
         .caused_by(error),
-        _ => kafka_error("consume rows to score", error),
+        _ => kafka_error("cannot consume rows to score", error),
     }
 }
 
 fn push(block: &mut RecordBlock, message: &BorrowedMessage<'_>) {
-    let native = message.headers();
-    let mut headers = Vec::new();
-    if let Some(native) = native {
-        for number in 0..native.count() {
-            // A name that is not UTF-8 panics in the client; such a header is left out.
-            if let Ok(Some(header)) = catch_unwind(AssertUnwindSafe(|| native.try_get(number))) {
-                headers.push(Header { name: header.key.as_bytes(), value: header.value });
-            }
-        }
-    }
-    block.push(NewRecord {
-        offset: message.offset(),
-        timestamp_ms: message.timestamp().to_millis(),
-        key: message.key(),
-        value: message.payload(),
-        headers: &headers,
+    native::with_headers(message, |headers| {
+        block.push(NewRecord {
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis(),
+            key: message.key(),
+            value: message.payload(),
+            headers,
+        });
     });
 }

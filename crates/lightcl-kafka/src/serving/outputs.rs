@@ -1,32 +1,37 @@
 //! What scoring writes: predictions and dead letters.
 
 use super::Scored;
-use crate::config::{Connection, OutputTopics};
-use crate::follower::{client_config, kafka_error};
-use crate::records::{Record, RecordBlock};
-use lightcl_core::{Error, Prediction, Result};
+use super::models::Loaded;
+use crate::client::{Context, client_config, client_context, kafka_error};
+use crate::config::SinkConfig;
+use crate::outbox::{TopicPartition, dead_letter};
+use crate::records::Record;
+use lightcl_core::{Error, Rejected, Result};
 use metrics::counter;
-use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use serde::Serialize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The producer of predictions and dead letters.
 pub(super) struct Outputs {
     producer: ThreadedProducer<Deliveries>,
     predictions: String,
-    dead_letters: Option<String>,
+    dead_letters: Option<Arc<str>>,
+    /// Longest value of a dead letter.
+    most_value_bytes: usize,
 }
 
 /// Remembers the first record that did not arrive.
-#[derive(Default)]
-struct Deliveries(Mutex<Option<(String, KafkaError)>>);
+struct Deliveries {
+    context: Context,
+    failed: Mutex<Option<(String, KafkaError)>>,
+}
 
-impl ClientContext for Deliveries {}
+client_context!(Deliveries);
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
@@ -34,41 +39,51 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
             use rdkafka::Message;
-            let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
             failed.get_or_insert_with(|| (message.topic().to_owned(), error.clone()));
         }
     }
 }
 
-/// A prediction as it stands in a record (schema: `schemas/prediction.schema.json`, and where the row came from).
+/// A prediction as it stands in a record: as those of the learner, and which model made it.
 #[derive(Serialize)]
 struct PredictionRecord<'a> {
-    #[serde(flatten)]
-    prediction: &'a Prediction,
     source_topic: &'a str,
     source_partition: i32,
     source_offset: i64,
+    /// What the row belongs to.
+    unit: &'a str,
+    index: u64,
+    id: Option<&'a str>,
+    label: Option<&'a str>,
+    predicted: Option<&'a str>,
+    probability: Option<f32>,
+    task: u32,
+    model_version: u64,
+    /// What the model learnt from: the row's own unit, or another where that has no model.
     model_unit: &'a str,
 }
 
 impl Outputs {
-    pub(super) fn new(connection: &Connection, topics: &OutputTopics) -> Result<Self> {
-        let predictions = topics
+    pub(super) fn new(sink: &SinkConfig) -> Result<Self> {
+        let predictions = sink
+            .topics
             .predictions
             .clone()
             .ok_or_else(|| Error::user("there is no topic for predictions; name it as sink.topics.predictions"))?;
+        let connection = &sink.connection;
         let mut config = client_config(connection)?;
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "5")
             // Brokers that are away are waited for: nothing is lost, and offsets are not committed meanwhile.
-            .set("message.timeout.ms", "0")
-            .set("allow.auto.create.topics", "false");
+            .set("message.timeout.ms", "0");
         let producer = config
-            .create_with_context(Deliveries::default())
-            .map_err(|error| kafka_error("write predictions", error))?;
-        Ok(Outputs { producer, predictions, dead_letters: topics.dead_letters.clone() })
+            .create_with_context(Deliveries { context: Context::of(connection), failed: Mutex::default() })
+            .map_err(|error| kafka_error("cannot write predictions", error))?;
+        let dead_letters = sink.topics.dead_letters.as_deref().map(Arc::from);
+        Ok(Outputs { producer, predictions, dead_letters, most_value_bytes: sink.chunk_bytes })
     }
 
     /// Whether rows that cannot be scored have a place to go.
@@ -77,19 +92,28 @@ impl Outputs {
     }
 
     /// Writes the prediction of a row under its record's key.
-    pub(super) fn prediction(
+    pub(super) fn prediction<M>(
         &self,
-        block: &RecordBlock,
+        source: &TopicPartition,
         record: &Record<'_>,
-        prediction: &Prediction,
         unit: &str,
+        row: &Scored,
+        index: u64,
+        loaded: &Loaded<M>,
     ) -> Result<()> {
         let value = PredictionRecord {
-            prediction,
-            source_topic: block.topic(),
-            source_partition: block.partition(),
+            source_topic: &source.topic,
+            source_partition: source.partition,
             source_offset: record.offset,
-            model_unit: unit,
+            unit,
+            index,
+            id: row.id.as_deref(),
+            label: row.label.as_deref(),
+            predicted: row.predicted.as_deref(),
+            probability: row.probability,
+            task: loaded.task,
+            model_version: loaded.version,
+            model_unit: &loaded.unit,
         };
         let value = serde_json::to_vec(&value)
             .map_err(|error| Error::internal("a prediction has no JSON form").caused_by(error))?;
@@ -98,37 +122,15 @@ impl Outputs {
     }
 
     /// Writes a record that could not be scored as it came, with where it stood and why.
-    pub(super) fn dead_letter(&self, block: &RecordBlock, record: &Record<'_>, row: &Scored) -> Result<()> {
+    pub(super) fn dead_letter(&self, source: &TopicPartition, record: &Record<'_>, letter: &Rejected) -> Result<()> {
         let Some(topic) = &self.dead_letters else { return Ok(()) };
-        let (reason, message) = row.problem.as_ref().map_or(("", ""), |(reason, message)| (*reason, message.as_str()));
-        let headers = |left_out: Option<usize>| {
-            let mut headers = OwnedHeaders::new();
-            for header in record.headers() {
-                if let Ok(key) = str::from_utf8(header.name) {
-                    headers = headers.insert(Header { key, value: header.value });
-                }
-            }
-            let mut add = |key: &str, value: Option<&str>| {
-                headers = std::mem::take(&mut headers).insert(Header { key, value });
-            };
-            add("source_topic", Some(block.topic()));
-            add("source_partition", Some(&block.partition().to_string()));
-            add("source_offset", Some(&record.offset.to_string()));
-            add("source_timestamp", record.timestamp_ms.map(|time| time.to_string()).as_deref());
-            add("reason", Some(reason));
-            add("message", Some(message));
-            if let Some(bytes) = left_out {
-                add("left_out_bytes", Some(&bytes.to_string()));
-            }
-            headers
-        };
-        match self.send(topic, record.key, record.value, Some(headers(None))) {
-            // Where the record is says enough to find it.
-            Err(error) if is_too_large(&error) => {
-                self.send(topic, record.key, None, Some(headers(record.value.map(<[u8]>::len))))
-            }
-            sent => sent,
-        }
+        let letter =
+            dead_letter(Arc::clone(topic), None, &source.name(), source, letter, Some(*record), self.most_value_bytes);
+        let headers = letter
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: value.as_deref() }));
+        self.send(&letter.topic, letter.key.as_deref(), letter.value.as_deref(), Some(headers))
     }
 
     /// Hands a record to the producer; waits while its queue is full.
@@ -165,16 +167,11 @@ impl Outputs {
     }
 
     fn check(&self) -> Result<()> {
-        let failed = self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let failed = self.producer.context().failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         failed.map_or(Ok(()), |(topic, error)| Err(cannot_write(&topic, error)))
     }
 }
 
 fn cannot_write(topic: &str, error: KafkaError) -> Error {
-    kafka_error("write what was scored", error).with("topic", topic)
-}
-
-fn is_too_large(error: &Error) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<KafkaError>());
-    cause.and_then(KafkaError::rdkafka_error_code) == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+    kafka_error("cannot write what was scored", error).with("topic", topic)
 }

@@ -1,5 +1,6 @@
 //! Jobs with a small learner, and what they must lead to.
 
+use super::admin::{Topic, create_topics};
 use super::read_all;
 use arrow_schema::Schema;
 use lightcl_boundary::{DetectorConfigs, build};
@@ -35,15 +36,21 @@ pub struct Stream {
 impl Stream {
     /// Makes the topics.
     pub fn create(broker: &Broker, name: &str, partitions: i32) -> Stream {
-        let count = partitions as u32;
-        broker.create_topic(name, count, &[]);
-        for output in ["predictions", "stability", "boundaries", "dead"] {
-            broker.create_topic(&format!("{name}.{output}"), count, &[]);
-        }
-        for output in ["snapshots", "state"] {
-            broker.create_topic(&format!("{name}.{output}"), count, super::COMPACTED);
-        }
-        Stream { bootstrap: broker.bootstrap(), name: name.to_owned(), partitions }
+        Self::create_with(broker, name, partitions, &[])
+    }
+
+    /// Makes the topics, that of the input with settings of its own.
+    pub fn create_with(broker: &Broker, name: &str, partitions: i32, settings: &[&str]) -> Stream {
+        let stream = Stream { bootstrap: broker.bootstrap(), name: name.to_owned(), partitions };
+        let outputs = ["predictions", "stability", "boundaries", "dead", "snapshots", "state"];
+        let names = outputs.map(|output| (stream.topic(output), matches!(output, "snapshots" | "state")));
+        let mut topics: Vec<Topic<'_>> = vec![(name, partitions, settings)];
+        topics.extend(names.iter().map(|(name, compacted)| {
+            let settings: &[&str] = if *compacted { super::COMPACTED } else { &[] };
+            (name.as_str(), partitions, settings)
+        }));
+        create_topics(&broker.admin(), &topics);
+        stream
     }
 
     pub fn topic(&self, output: &str) -> String {
@@ -265,8 +272,8 @@ pub fn check(broker: &Broker, stream: &Stream, finished: &Finished) {
     for partition in 0..stream.partitions {
         let expected = expected(stream, &inputs, partition, true);
         let name = format!("{}-{partition}", stream.name);
-        assert_eq!(predictions.get(&partition).cloned().unwrap_or_default(), expected.predictions, "{name}");
-        assert_eq!(dead.get(&partition).cloned().unwrap_or_default(), expected.rejected, "{name}");
+        same(&format!("{name}: predictions"), predictions.get(&partition), &expected.predictions);
+        same(&format!("{name}: dead letters"), dead.get(&partition), &expected.rejected);
         assert_eq!(boundaries.get(&partition).map_or(0, Vec::len), expected.boundaries, "{name}");
         let of_unit = |message: &&OwnedMessage| message.key() == Some(name.as_bytes());
         assert_eq!(reports.iter().filter(of_unit).count(), expected.reports, "{name}");
@@ -274,6 +281,28 @@ pub fn check(broker: &Broker, stream: &Stream, finished: &Finished) {
         let summary = unit.summary.as_ref().expect("one operator");
         assert_eq!(summary.state_sha256, expected.state_sha256, "{name}: the state differs from a sequential run");
     }
+}
+
+/// Checks that offsets are the expected ones, each once and in order.
+pub fn same(what: &str, found: Option<&Vec<u64>>, expected: &[u64]) {
+    let found = found.map_or(&[][..], Vec::as_slice);
+    if found == expected {
+        return;
+    }
+    let mut counts: BTreeMap<u64, i64> = BTreeMap::new();
+    expected.iter().for_each(|offset| *counts.entry(*offset).or_default() -= 1);
+    found.iter().for_each(|offset| *counts.entry(*offset).or_default() += 1);
+    let missing: Vec<_> = counts.iter().filter(|(_, count)| **count < 0).map(|(offset, _)| *offset).collect();
+    let surplus: Vec<_> = counts.iter().filter(|(_, count)| **count > 0).map(|(offset, _)| *offset).collect();
+    let first = found.iter().zip(expected).position(|(found, expected)| found != expected);
+    let shown = |offsets: &[u64]| format!("{} ({:?} ..)", offsets.len(), &offsets[..offsets.len().min(12)]);
+    panic!(
+        "{what}: {} of {} expected; missing {}; too many {}; the first that differs is number {first:?}",
+        found.len(),
+        expected.len(),
+        shown(&missing),
+        shown(&surplus)
+    );
 }
 
 /// Offsets of the inputs that messages of JSON come from, by input partition.

@@ -15,7 +15,10 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub mod account;
+pub mod admin;
 pub mod jobs;
+pub mod logs;
 
 pub const COMPACTED: &[&str] = &["cleanup.policy=compact"];
 
@@ -42,10 +45,10 @@ pub fn write(producer: &BaseProducer, topic: &str, records: &[Keyed]) {
     producer.flush(Duration::from_secs(20)).unwrap();
 }
 
-/// All committed records of a topic of `partitions` partitions.
+/// All committed records of a topic of `partitions` partitions, whatever the security and the ACLs of the broker.
 pub fn read_all(broker: &Broker, topic: &str, partitions: i32) -> Vec<OwnedMessage> {
     let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", broker.bootstrap())
+        .set("bootstrap.servers", broker.admin())
         .set("group.id", "reader")
         .set("enable.partition.eof", "true")
         .create()
@@ -94,4 +97,35 @@ pub fn snapshot(model_id: &str, version: u64, blobs: &[(&str, Vec<u8>)]) -> Snap
         blobs: blobs.iter().map(entry).collect(),
     };
     Snapshot { manifest, blobs }
+}
+
+/// Writes one record into partition 0 with kcat, which takes names of headers of any bytes; false where there is no kcat.
+pub fn kcat(broker: &Broker, topic: &str, options: &[&[u8]], value: &str) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::{Command, Stdio};
+    let mut command = Command::new("kcat");
+    command.args(["-P", "-b", &broker.bootstrap(), "-t", topic, "-p", "0"]);
+    command.args(options.iter().map(|option| std::ffi::OsStr::from_bytes(option)));
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let Ok(mut child) = child else {
+        assert!(std::env::var_os("LIGHTCL_KAFKA_REQUIRED").is_none(), "there is no kcat");
+        println!("skipped: there is no kcat");
+        return false;
+    };
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), value.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    true
+}
+
+/// Gives a schema registry a schema of Avro, and gives its number.
+pub fn register(registry: &str, subject: &str, schema: &str) -> u32 {
+    let body = serde_json::json!({ "schema": schema, "schemaType": "AVRO" }).to_string();
+    let mut answer = ureq::post(format!("{registry}/subjects/{subject}/versions"))
+        .header("Content-Type", "application/vnd.schemaregistry.v1+json")
+        .send(body)
+        .unwrap();
+    let text = answer.body_mut().read_to_string().unwrap();
+    let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    answer["id"].as_u64().unwrap() as u32
 }

@@ -100,11 +100,21 @@ pub struct InspectArgs {
 #[derive(Debug, Args)]
 pub struct ScoreArgs {
     /// A snapshot: its folder or its manifest.
-    #[arg(value_name = "SNAPSHOT")]
-    pub snapshot: PathBuf,
+    #[arg(value_name = "SNAPSHOT", required_unless_present = "follow")]
+    pub snapshot: Option<PathBuf>,
     /// Rows to score: a file, a glob, a folder, or - for standard input.
-    #[arg(value_name = "INPUT")]
-    pub input: String,
+    #[arg(value_name = "INPUT", required_unless_present = "follow")]
+    pub input: Option<String>,
+    /// Score the events of a pipeline's Kafka source with the newest published snapshot, until it is stopped.
+    #[arg(
+        long,
+        value_name = "PIPELINE",
+        conflicts_with_all = ["snapshot", "input", "output", "kind", "format"]
+    )]
+    pub follow: Option<PathBuf>,
+    /// With --follow: set one key of the pipeline, as for run.
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "follow")]
+    pub set: Vec<String>,
     /// Where predictions go; standard output when it is left out.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -155,6 +165,8 @@ pub struct KafkaArgs {
 pub enum KafkaCommand {
     /// Show the topics that a job writes to and what is wrong with them, and make those that are missing.
     Topics(TopicsArgs),
+    /// Remove a model that no job learns any longer from the snapshot topic, and its state from the state topic.
+    Retire(RetireArgs),
 }
 
 /// `lightcl kafka topics`.
@@ -176,6 +188,29 @@ pub struct TopicsArgs {
     /// Copies of each partition; as the brokers are set up when it is left out.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=100))]
     pub replication: Option<i32>,
+}
+
+/// `lightcl kafka retire`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Stop the job first: one that goes on would miss what is removed. Running it again does no harm."
+)]
+pub struct RetireArgs {
+    /// The pipeline file (TOML).
+    #[arg(value_name = "PIPELINE")]
+    pub pipeline: PathBuf,
+    /// Set one key, as for run.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The model's name.
+    #[arg(long, value_name = "ID")]
+    pub model: String,
+    /// Only what one unit has learnt, such as samples-3; all units when it is left out.
+    #[arg(long, value_name = "UNIT")]
+    pub unit: Option<String>,
+    /// Remove the state too: a job that starts then begins anew.
+    #[arg(long)]
+    pub state: bool,
 }
 
 /// `lightcl merge`.

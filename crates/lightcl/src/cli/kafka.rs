@@ -1,8 +1,9 @@
-//! `lightcl kafka`: the topics of a job.
+//! `lightcl kafka`: the topics of a job, and what stands in them.
 
-use super::{KafkaArgs, KafkaCommand, TopicsArgs};
+use super::{KafkaArgs, KafkaCommand, RetireArgs, TopicsArgs};
 use crate::config::{Overrides, Pipeline};
 use lightcl_core::{Error, Result};
+use lightcl_kafka::retire::{Retired, retire};
 use lightcl_kafka::topics::{TopicOptions, TopicReport, TopicState, topics};
 use std::fmt::Write;
 
@@ -13,6 +14,7 @@ use std::fmt::Write;
 pub fn run(args: &KafkaArgs) -> Result<()> {
     match &args.command {
         KafkaCommand::Topics(args) => show_topics(args),
+        KafkaCommand::Retire(args) => retire_model(args),
     }
 }
 
@@ -28,6 +30,31 @@ fn show_topics(args: &TopicsArgs) -> Result<()> {
     let options = TopicOptions { create: args.create, partitions: args.partitions, replication: args.replication };
     let reports = topics(&source, &sink, options)?;
     super::print(&in_words(&reports))
+}
+
+fn retire_model(args: &RetireArgs) -> Result<()> {
+    let overrides = Overrides::from_process(&args.set, None)?;
+    let pipeline = Pipeline::load(&args.pipeline, &overrides)?;
+    let sink = pipeline.settings().kafka_sink().ok_or_else(|| {
+        let error =
+            Error::user("this pipeline writes to no topics: they stand in [sink.topics], with source.type = \"kafka\"");
+        pipeline.locate(error, "source.type")
+    })?;
+    let mut topics = vec![("snapshots", &sink.topics.snapshots)];
+    if args.state {
+        topics.push(("state", &sink.topics.state));
+    }
+    let retired = Retired { model_id: args.model.clone(), unit: args.unit.clone() };
+    let mut text = String::new();
+    for (output, topic) in topics {
+        let Some(topic) = topic else {
+            let _ = writeln!(text, "{output:13} has no topic");
+            continue;
+        };
+        let count = retire(&sink.connection, topic, &retired)?;
+        let _ = writeln!(text, "{output:13} {topic}  {count} records removed");
+    }
+    super::print(&text)
 }
 
 fn in_words(reports: &[TopicReport]) -> String {

@@ -4,17 +4,19 @@ mod args;
 mod bench;
 mod check;
 mod completions;
+mod follow;
 mod inspect;
 mod kafka;
 mod man;
 mod merge;
+mod model;
 mod run;
 mod score;
 mod tensors;
 
 pub use args::{
     BenchArgs, CheckArgs, Cli, Command, CompletionsArgs, InputType, InspectArgs, KafkaArgs, KafkaCommand, ManArgs,
-    MergeArgs, RollBack, RunArgs, ScoreArgs, ScoreFormat, Suite, TopicsArgs,
+    MergeArgs, RetireArgs, RollBack, RunArgs, ScoreArgs, ScoreFormat, Suite, TopicsArgs,
 };
 
 pub(crate) use run::refuse_another_configuration;

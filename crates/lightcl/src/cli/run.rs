@@ -86,7 +86,8 @@ pub(crate) fn serve(
 /// Runs a pipeline as a Kafka job, until it is stopped or, with `until_end`, all was read.
 fn run_on_kafka(arguments: &RunArgs, pipeline: Pipeline) -> Result<()> {
     let health = Arc::new(Health::new());
-    let _server = serve(&pipeline, &health, None)?;
+    let max_silence = Duration::from_secs(pipeline.settings().metrics.max_silence_seconds);
+    let _server = serve(&pipeline, &health, Some(max_silence))?;
     let stop = stop_on_signals()?;
     let shown = Mutex::new(Shown::new(arguments.quiet));
     let show = move |learner: &str, progress: &Progress, outputs: &[Output]| {
@@ -124,7 +125,7 @@ pub(crate) fn refuse_another_configuration(folder: &Path, new: &Value, fresh: bo
 }
 
 /// The first SIGINT or SIGTERM asks for a clean stop, the second ends the process with 130.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+pub(crate) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         let registered = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))

@@ -1,31 +1,33 @@
 //! `lightcl score`: predictions of a snapshot for rows in files.
 
-use super::{InputType, ScoreArgs, ScoreFormat};
+use super::model::Model;
+use super::{InputType, ScoreArgs, ScoreFormat, follow};
 use crate::sink::read_snapshot;
 use crate::source::{self, FileKind, FileSourceConfig};
 use arrow_array::builder::{Float32Builder, StringBuilder, UInt64Builder};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use lightcl_core::{Error, Learner, PositionedBatch, Result, Source};
-use lightcl_learner::LightClLearner;
-use lightcl_stream::encode::Encoder;
-use lightcl_stream::predict;
+use lightcl_core::{Error, PositionedBatch, Result, Source};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Predicts the labels of rows with a snapshot. Rows that cannot be scored stand in the output with the reason in `error`.
+/// Predicts the labels of rows with a snapshot, or of events with the newest one that is published. Rows that cannot be scored stand in the output with the reason in `error`.
 ///
 /// # Errors
 /// When snapshot or input cannot be read, or predictions cannot be written.
 pub fn run(args: &ScoreArgs) -> Result<()> {
-    let snapshot = read_snapshot(&args.snapshot)?;
-    let learner = LightClLearner::from_snapshot(&snapshot.manifest.learner, &snapshot.blobs)?;
-    let mut encoder = Encoder::from_description(&snapshot.manifest.encoder)?;
-    let mut input = source::open(FileSourceConfig::new(input_kind(args)?, &args.input))?;
-    encoder.bind(&input.schema())?;
-    let mut scorer = Scorer { encoder, learner, rows: 0 };
+    if let Some(pipeline) = &args.follow {
+        return follow::run(pipeline, &args.set);
+    }
+    let (Some(snapshot), Some(input)) = (&args.snapshot, &args.input) else {
+        return Err(Error::user("name a snapshot and the rows to score, or --follow with a pipeline"));
+    };
+    let mut model = Model::from_snapshot(&read_snapshot(snapshot)?)?;
+    let mut input = source::open(FileSourceConfig::new(input_kind(args, input)?, input))?;
+    model.encoder.bind(&input.schema())?;
+    let mut scorer = Scorer { model, rows: 0 };
     match &args.output {
         Some(path) => {
             let format = args.format.unwrap_or_else(|| format_of(path));
@@ -51,15 +53,15 @@ fn cannot_write(path: &Path, error: io::Error) -> Error {
     Error::external("cannot write predictions").with("file", path.display()).caused_by(error)
 }
 
-fn input_kind(args: &ScoreArgs) -> Result<FileKind> {
+fn input_kind(args: &ScoreArgs, input: &str) -> Result<FileKind> {
     match args.kind {
         Some(InputType::Arrow) => Ok(FileKind::Arrow),
         Some(InputType::Parquet) => Ok(FileKind::Parquet),
         Some(InputType::Csv) => Ok(FileKind::Csv),
         Some(InputType::Jsonl) => Ok(FileKind::Jsonl),
-        None => FileKind::of_path(&args.input).ok_or_else(|| {
+        None => FileKind::of_path(input).ok_or_else(|| {
             Error::user("the name of the input does not tell how it is encoded; say so with --type")
-                .with("input", &args.input)
+                .with("input", input)
         }),
     }
 }
@@ -88,43 +90,38 @@ fn columns() -> SchemaRef {
 }
 
 struct Scorer {
-    encoder: Encoder,
-    learner: LightClLearner,
+    model: Model,
     rows: u64,
 }
 
 impl Scorer {
     fn score(&mut self, batch: &PositionedBatch) -> Result<RecordBatch> {
-        let count = batch.batch.num_rows();
-        let rows = self.encoder.encode_frozen(batch, 0..count, self.rows)?;
-        let logits = self.learner.score(&rows.samples)?;
         let (mut index, mut offset) = (UInt64Builder::new(), UInt64Builder::new());
         let (mut partition, mut id, mut label) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
         let (mut predicted, mut error) = (StringBuilder::new(), StringBuilder::new());
         let mut probability = Float32Builder::new();
-        let mut good = 0;
-        let mut bad = rows.rejected.iter().peekable();
-        for number in 0..count as u64 {
-            index.append_value(self.rows + number);
+        for (number, row) in self.model.score(batch, self.rows)?.enumerate() {
+            index.append_value(self.rows + number as u64);
             partition.append_value(&batch.partition);
-            offset.append_value(batch.offset_of(number as usize));
-            if let Some(letter) = bad.next_if(|letter| letter.index == self.rows + number) {
-                error.append_value(&letter.message);
-                id.append_null();
-                label.append_null();
-                predicted.append_null();
-                probability.append_null();
-                continue;
+            offset.append_value(batch.offset_of(number));
+            match row {
+                Ok(row) => {
+                    error.append_null();
+                    id.append_option(row.id);
+                    label.append_option(row.label);
+                    predicted.append_option(row.predicted);
+                    probability.append_option(row.probability);
+                }
+                Err(letter) => {
+                    error.append_value(letter.message);
+                    id.append_null();
+                    label.append_null();
+                    predicted.append_null();
+                    probability.append_null();
+                }
             }
-            let (class, share) = predict(&logits, good);
-            error.append_null();
-            id.append_option(rows.samples.meta[good].id.as_deref());
-            label.append_option(rows.label_texts[good].as_deref());
-            predicted.append_option(class.and_then(|class| self.encoder.class_label(class)));
-            probability.append_option(share);
-            good += 1;
         }
-        self.rows += count as u64;
+        self.rows += batch.batch.num_rows() as u64;
         let values: Vec<ArrayRef> = vec![
             Arc::new(index.finish()),
             Arc::new(partition.finish()),
