@@ -46,6 +46,9 @@ pub enum Keep {
     Value,
 }
 
+/// Asks for the ends of a partition.
+type AskEnds<'a> = dyn Fn(&BaseConsumer<Context>) -> Result<(i64, i64)> + 'a;
+
 /// A reader of compacted topics.
 pub struct CompactedReader {
     committed: BaseConsumer<Context>,
@@ -147,7 +150,7 @@ impl CompactedReader {
         partition: i32,
         end: i64,
         cancelled: &dyn Fn() -> bool,
-        ask: &dyn Fn(&BaseConsumer<Context>) -> Result<(i64, i64)>,
+        ask: &AskEnds<'_>,
     ) -> Result<()> {
         let (mut stable, mut moved, mut said) = (0, Instant::now(), Instant::now());
         loop {

@@ -150,6 +150,9 @@ impl From<Error> for Stop {
     }
 }
 
+/// Where each partition begins.
+type Places = Vec<(TopicPartition, Place)>;
+
 /// Parts that live from the restore on.
 struct Live<'a> {
     worker: &'a Worker,
@@ -251,7 +254,7 @@ impl Worker {
         }
     }
 
-    fn restore(&self, mut store: Box<dyn Store>) -> Result<(Live<'_>, Vec<(TopicPartition, Place)>, Replay), Stop> {
+    fn restore(&self, mut store: Box<dyn Store>) -> Result<(Live<'_>, Places, Replay), Stop> {
         let started = Instant::now();
         let cancelled = || self.control.is_ending();
         let recovered = self.patiently("restoring", || store.recover(&cancelled))?;
