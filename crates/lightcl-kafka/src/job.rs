@@ -35,6 +35,7 @@ const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 pub type SinkFactory = dyn Fn(&str) -> Result<Box<dyn Sink>> + Send + Sync;
 
 /// Where outputs and state go.
+#[expect(clippy::large_enum_variant, reason = "there is one a job")]
 pub enum Target {
     /// To Kafka.
     Kafka(SinkConfig),

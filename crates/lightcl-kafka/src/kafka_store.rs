@@ -290,9 +290,10 @@ impl Parking for KafkaStore {
             return Ok(Some((state.clone(), record.left)));
         }
         let Some(topic) = self.config.sink.topics.state.clone() else { return Ok(None) };
-        let partition = self.state_partition;
+        let (partition, started) = (self.state_partition, std::time::Instant::now());
         let mut values = self.reader()?.fetch(&topic, partition, &offsets)?.into_iter();
         let state = assemble(&self.key_prefix(key), STATE, &record.entry, &mut |_| values.next())?;
+        log::trace!("{}: loaded the learner of {key} in {:?}", self.unit, started.elapsed());
         Ok(Some((state, record.left)))
     }
 

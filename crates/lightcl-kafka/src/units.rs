@@ -394,11 +394,15 @@ impl Units {
         !inner.units.is_empty() && inner.units.iter().all(|unit| unit.phase == Phase::Failed)
     }
 
-    /// Whether partitions were assigned and their states are there.
+    /// Whether partitions were assigned and their states are there and brought forward.
     pub fn is_ready(&self) -> bool {
         let inner = self.inner();
         inner.was_assigned
-            && inner.units.iter().all(|unit| !matches!(unit.phase, Phase::Restoring | Phase::Displaced(_)))
+            && inner.units.iter().all(|unit| match unit.phase {
+                Phase::Restoring | Phase::Displaced(_) => false,
+                Phase::Running | Phase::Ending => unit.control.has_caught_up(),
+                Phase::Finished | Phase::Failed => true,
+            })
     }
 
     /// Whether no unit learns now: nothing is assigned, or states are being restored (which watches itself).

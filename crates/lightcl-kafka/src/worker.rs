@@ -150,6 +150,9 @@ impl From<Error> for Stop {
     }
 }
 
+/// Where each partition begins.
+type Places = Vec<(TopicPartition, Place)>;
+
 /// Parts that live from the restore on.
 struct Live<'a> {
     worker: &'a Worker,
@@ -223,6 +226,7 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return Err(Stop::Abandoned),
             }
             if replay.is_done() {
+                self.control.catch_up();
                 live.close_window_when_late()?;
                 live.commit_when_due()?;
             }
@@ -250,7 +254,7 @@ impl Worker {
         }
     }
 
-    fn restore(&self, mut store: Box<dyn Store>) -> Result<(Live<'_>, Vec<(TopicPartition, Place)>, Replay), Stop> {
+    fn restore(&self, mut store: Box<dyn Store>) -> Result<(Live<'_>, Places, Replay), Stop> {
         let started = Instant::now();
         let cancelled = || self.control.is_ending();
         let recovered = self.patiently("restoring", || store.recover(&cancelled))?;
@@ -444,6 +448,8 @@ impl Live<'_> {
         if let Some(partition) = &self.last_partition {
             self.store.took(partition, self.positions.next(partition), true);
         }
+        // The rows may have been saved while they waited: what they taught has not.
+        self.unsaved_rows = self.unsaved_rows.max(1);
         Ok(())
     }
 
