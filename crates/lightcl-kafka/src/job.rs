@@ -2,7 +2,7 @@
 
 use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, is_transient, kafka_error};
 use crate::compacted::CompactedReader;
-use crate::config::{CheckpointConfig, OrElse, Scope, SinkConfig, SourceConfig, Topics};
+use crate::config::{CheckpointConfig, Scope, SinkConfig, SourceConfig, Topics};
 use crate::ends::Ends;
 use crate::group::{Assignments, Group, GroupContext};
 use crate::health::Health;
@@ -11,7 +11,7 @@ use crate::lag::LagReporter;
 use crate::learners::OperatorFactory;
 use crate::outbox::TopicPartition;
 use crate::sink_store::{SinkStore, no_parking};
-use crate::start::{or_else, out_of_range};
+use crate::start::FirstLook;
 use crate::store::Store;
 use crate::units::{Command, Units};
 use crate::worker::{FormatOpener, Observer, StoreFor, UnitReport, Worker, WorkerConfig};
@@ -113,6 +113,7 @@ impl Job {
             always_save: false,
             commit,
             patience,
+            first_look: FirstLook::default(),
             observer,
             health: Arc::clone(&health),
         });
@@ -146,6 +147,7 @@ impl Job {
         subscribe(&consumer, &source.topics)?;
         let mut polling = Polling {
             until: None,
+            look_at: None,
             lag_at: Instant::now(),
             lag: LagReporter::start(&source.connection, patience)?,
             source: &source,
@@ -187,6 +189,9 @@ fn consumer_config(source: &SourceConfig) -> Result<ClientConfig> {
         }
     };
     default(&mut config, "session.timeout.ms", "30000");
+    // A member that is heard of less often than its session lasts is lost again and again.
+    let session = config.get("session.timeout.ms").and_then(|ms| ms.parse::<u64>().ok()).unwrap_or(30_000);
+    default(&mut config, "heartbeat.interval.ms", &(session / 3).clamp(1, 3000).to_string());
     default(&mut config, "max.poll.interval.ms", &MAX_POLL_INTERVAL_MS.to_string());
     default(&mut config, "check.crcs", "true");
     // New partitions and topics are noticed within this time.
@@ -236,6 +241,8 @@ struct Polling<'a> {
     health: &'a Health,
     /// The ends to read up to.
     until: Option<Ends<'a>>,
+    /// When to look again for offsets that are out of range.
+    look_at: Option<Instant>,
     lag_at: Instant,
     lag: LagReporter,
 }
@@ -251,6 +258,9 @@ impl Polling<'_> {
                 return Ok(true);
             }
             self.poll()?;
+            if self.look_at.is_some_and(|at| Instant::now() >= at) {
+                self.find_out_of_range()?;
+            }
             let caught_up = self.units.hand_on(self.consumer)?;
             self.resume(&caught_up)?;
             for command in self.units.news()? {
@@ -324,16 +334,23 @@ impl Polling<'_> {
 
     fn seek(&self, partition: &TopicPartition, from: u64) -> Result<()> {
         let offset = Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX));
-        let deadline = Instant::now() + CALL_TIMEOUT;
+        let deadline = Instant::now() + SEEK_WITHIN;
         loop {
             match self.consumer.seek(&partition.topic, partition.partition, offset, CALL_TIMEOUT) {
                 Ok(()) => return Ok(()),
                 // Just after an assignment the partition is not active yet.
                 Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
-                Err(error) => {
-                    return Err(
-                        kafka_error("cannot go to where reading is to begin", error).with("partition", partition)
-                    );
+                // Where reading ended in an error the client takes no seek any more.
+                Err(_) => {
+                    let mut place = list([partition].into_iter());
+                    return self
+                        .consumer
+                        .incremental_unassign(&place)
+                        .and_then(|()| place.set_all_offsets(offset))
+                        .and_then(|()| self.consumer.incremental_assign(&place))
+                        .map_err(|error| {
+                            kafka_error("cannot go to where reading is to begin", error).with("partition", partition)
+                        });
                 }
             }
         }
@@ -374,38 +391,24 @@ impl Polling<'_> {
         Ok(())
     }
 
-    /// The client does not say which partition's offset is out of range: all are looked at.
+    /// The client does not say which partition's offset is out of range, and reads no further there: all are looked at.
     fn find_out_of_range(&mut self) -> Result<()> {
+        self.look_at = None;
         for (partition, next) in self.units.reading() {
-            let (low, end) = match self.ends.ends(&partition.topic, partition.partition) {
-                Ok((low, end)) => (low.max(0) as u64, end.max(0) as u64),
+            match self.ends.ends(&partition.topic, partition.partition) {
+                // A leader that did not know all yet, or another partition's error.
+                Ok((low, end)) if (low.max(0) as u64..=end.max(0) as u64).contains(&next) => {
+                    self.seek(&partition, next)?
+                }
+                Ok((low, end)) => {
+                    log::warn!("{partition}: offset {next} is not there any more (first {low}, end {end})");
+                    self.units.begin_again(&partition);
+                }
                 Err(error) => {
-                    log::warn!("{partition}: {error}");
-                    continue;
+                    log::warn!("{partition}: {error}; trying again");
+                    self.look_at = Some(Instant::now() + LOOK_AGAIN);
                 }
-            };
-            if next >= low && next <= end {
-                continue;
             }
-            let found = if next > end {
-                "the topic ends before the offset to be read next: it was deleted and made again, or cut off"
-            } else {
-                "rows were deleted before they were read (retention, or DeleteRecords)"
-            };
-            let from = match or_else(&self.source.start) {
-                OrElse::Error => {
-                    let error = out_of_range(found, &partition, low, end).with("offset to be read next", next);
-                    self.units.stop(&partition, error);
-                    continue;
-                }
-                OrElse::Earliest => low,
-                OrElse::Latest => end,
-            };
-            log::warn!("{partition}: {found}; going on at {from} instead of {next}, as source.or_else says");
-            metrics::counter!("lightcl_lost_records_total", "partition" => partition.to_string())
-                .increment(from.saturating_sub(next));
-            self.seek(&partition, from)?;
-            self.units.begin(&[(partition, from)]);
         }
         Ok(())
     }
@@ -423,6 +426,10 @@ impl Polling<'_> {
     }
 }
 
+/// How long a seek may be refused: just after an assignment.
+const SEEK_WITHIN: Duration = Duration::from_secs(2);
+/// Time until brokers that did not say where a partition begins are asked again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Time between two reports of how far behind reading is.
 const LAG_EVERY: Duration = Duration::from_secs(5);
 
