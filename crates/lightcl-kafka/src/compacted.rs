@@ -87,7 +87,7 @@ impl CompactedReader {
     }
 
     /// Reads a partition to the end that it has now, transactions that are still open included: what is committed below
-    /// that end, however late, is in what is given.
+    /// that end, however late, is in what is given. `progress` hears what share has been read.
     ///
     /// # Errors
     /// When there is no such partition, no broker answers (retryable), nothing moves for too long, or `cancelled`.
@@ -96,6 +96,7 @@ impl CompactedReader {
         topic: &str,
         partition: i32,
         cancelled: &dyn Fn() -> bool,
+        progress: &dyn Fn(f64),
         keep: &dyn Fn(&str) -> Keep,
     ) -> Result<Compacted> {
         let ask = |consumer: &BaseConsumer<Context>| {
@@ -123,6 +124,7 @@ impl CompactedReader {
             match self.committed.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
                     moved = Instant::now();
+                    progress((message.offset() - low) as f64 / (end - low) as f64);
                     take_in(&mut found, &message, keep);
                     // Of a topic that never rests the client may never tell that its end was reached.
                     if message.offset() + 1 >= end {

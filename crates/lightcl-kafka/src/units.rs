@@ -344,14 +344,14 @@ impl Units {
         self.inner().queues.iter().filter_map(|queue| Some((queue.partition.clone(), queue.next?))).collect()
     }
 
-    /// The same, for reports of lag.
+    /// All partitions that are assigned, for reports of lag.
     pub fn places(&self) -> Vec<Reading> {
         let inner = self.inner();
         let reading = |queue: &Queue| {
             let (partition, timestamp_ms) = (queue.partition.clone(), queue.timestamp_ms);
-            Some(Reading { partition, next: queue.next?, timestamp_ms })
+            Reading { partition, next: queue.next, timestamp_ms }
         };
-        inner.queues.iter().filter_map(reading).collect()
+        inner.queues.iter().map(reading).collect()
     }
 
     /// Partitions that were not read to their ends, and where reading stands.

@@ -175,6 +175,11 @@ struct Live<'a> {
     last_partition: Option<Arc<str>>,
 }
 
+/// Tells how far a unit is restored: reading the state is the first half, the silent replay the second.
+pub fn set_restored(unit: &str, share: f64) {
+    metrics::gauge!("lightcl_kafka_restore_progress", "unit" => unit.to_owned()).set(share);
+}
+
 impl Worker {
     /// Works until its end; tells how that came.
     pub fn run(self, make_store: &StoreFor) {
@@ -256,6 +261,7 @@ impl Worker {
 
     fn restore(&self, mut store: Box<dyn Store>) -> Result<(Live<'_>, Places, Replay), Stop> {
         let started = Instant::now();
+        set_restored(&self.unit, 0.0);
         let cancelled = || self.control.is_ending();
         let recovered = self.patiently("restoring", || store.recover(&cancelled))?;
         let format = &self.config.source.format;
@@ -299,6 +305,7 @@ impl Worker {
             if replay.is_done() { "" } else { " after a silent replay" }
         );
         metrics::histogram!("lightcl_restore_seconds").record(started.elapsed());
+        set_restored(&self.unit, if replay.is_done() { 1.0 } else { 0.5 });
         let mut live = Live {
             worker: self,
             store,
@@ -343,6 +350,7 @@ impl Live<'_> {
                     self.emit(outputs, 0, true, None, Duration::ZERO)?;
                 }
             }
+            set_restored(&self.worker.unit, 0.5 + replay.progress(&self.positions) / 2.0);
             if self.worker.control.is_ending() {
                 return Ok(());
             }
@@ -356,6 +364,9 @@ impl Live<'_> {
             self.take(&block, false)?;
         }
         self.look_who_waits(0);
+        if replay.is_done() {
+            set_restored(&self.worker.unit, 1.0);
+        }
         Ok(())
     }
 
