@@ -46,6 +46,9 @@ pub enum Keep {
     Value,
 }
 
+/// Asks for the ends of a partition.
+type AskEnds<'a> = dyn Fn(&BaseConsumer<Context>) -> Result<(i64, i64)> + 'a;
+
 /// A reader of compacted topics.
 pub struct CompactedReader {
     committed: BaseConsumer<Context>,
@@ -71,6 +74,9 @@ impl CompactedReader {
                 .set("enable.partition.eof", "true")
                 .set("auto.offset.reset", "error")
                 .set("check.crcs", "true")
+                // What is asked for is there. A request that waits at the end of the topic keeps the next one waiting, which is
+                // half a second for each parked learner.
+                .set("fetch.wait.max.ms", "5")
                 .set("queued.max.messages.kbytes", "16384")
                 .create_with_context(Context::of(connection))
                 .map_err(|error| kafka_error("cannot make a consumer of the state", error))?;
@@ -120,6 +126,10 @@ impl CompactedReader {
                     moved = Instant::now();
                     progress((message.offset() - low) as f64 / (end - low) as f64);
                     take_in(&mut found, &message, keep);
+                    // Of a topic that never rests the client may never tell that its end was reached.
+                    if message.offset() + 1 >= end {
+                        break Ok(());
+                    }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => break Ok(()),
                 Some(Err(error)) if is_lasting(&error) => {
@@ -146,7 +156,7 @@ impl CompactedReader {
         partition: i32,
         end: i64,
         cancelled: &dyn Fn() -> bool,
-        ask: &dyn Fn(&BaseConsumer<Context>) -> Result<(i64, i64)>,
+        ask: &AskEnds<'_>,
     ) -> Result<()> {
         let (mut stable, mut moved, mut said) = (0, Instant::now(), Instant::now());
         loop {

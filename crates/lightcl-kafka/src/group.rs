@@ -145,9 +145,14 @@ impl Group {
     /// # Errors
     /// When the group does not take them.
     pub fn commit(&self, offsets: &TopicPartitionList) -> Result<()> {
-        self.consumer()?
-            .commit(offsets, CommitMode::Sync)
-            .map_err(|error| kafka_error("cannot commit offsets", error).retryable())
+        self.consumer()?.commit(offsets, CommitMode::Sync).map_err(|error| {
+            let code = error.rdkafka_error_code();
+            let error = kafka_error("cannot commit offsets", error);
+            match code {
+                Some(RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed) => error,
+                _ => error.retryable(),
+            }
+        })
     }
 
     /// The first offset of at least a time, in milliseconds since 1970; the end where there is none.

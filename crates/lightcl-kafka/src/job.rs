@@ -3,7 +3,7 @@
 use crate::claims::ClaimStore;
 use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, is_transient, kafka_error};
 use crate::compacted::CompactedReader;
-use crate::config::{CheckpointConfig, OrElse, Scope, SinkConfig, SourceConfig, Topics};
+use crate::config::{CheckpointConfig, Scope, SinkConfig, SourceConfig, Topics};
 use crate::ends::Ends;
 use crate::group::{Assignments, Group, GroupContext};
 use crate::health::Health;
@@ -13,8 +13,9 @@ use crate::learners::OperatorFactory;
 use crate::outbox::TopicPartition;
 use crate::predictions::PredictionSchema;
 use crate::sink_store::{SinkStore, no_parking};
-use crate::start::{or_else, out_of_range};
+use crate::start::FirstLook;
 use crate::store::Store;
+use crate::topics::is_compacted;
 use crate::units::{Command, Units};
 use crate::worker::{FormatOpener, Observer, StoreFor, UnitReport, Worker, WorkerConfig};
 use lightcl_core::{Error, Result, Sink};
@@ -36,6 +37,7 @@ const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 pub type SinkFactory = dyn Fn(&str) -> Result<Box<dyn Sink>> + Send + Sync;
 
 /// Where outputs and state go.
+#[expect(clippy::large_enum_variant, reason = "there is one a job")]
 pub enum Target {
     /// To Kafka.
     Kafka(SinkConfig),
@@ -112,9 +114,10 @@ impl Job {
                 Scope::Partition | Scope::Global => None,
             },
             checkpoints,
-            always_save: false,
+            always_save: has_compacted_input(&source),
             commit,
             patience,
+            first_look: FirstLook::default(),
             observer,
             health: Arc::clone(&health),
         });
@@ -158,6 +161,7 @@ impl Job {
         subscribe(&consumer, &source.topics)?;
         let mut polling = Polling {
             until: None,
+            look_at: None,
             lag_at: Instant::now(),
             lag: LagReporter::start(&source.connection, patience)?,
             source: &source,
@@ -190,6 +194,29 @@ impl Job {
     }
 }
 
+/// Whether records that were learnt from may be gone when they are to be taken again: then every commit saves the state.
+fn has_compacted_input(source: &SourceConfig) -> bool {
+    let Topics::Names(names) = &source.topics else { return false };
+    names.iter().any(|topic| match is_compacted(&source.connection, topic) {
+        Ok(Some(true)) => {
+            log::warn!(
+                "'{topic}' is compacted: records with a key that comes again go away, so that the state is saved with every \
+                 commit; a topic with cleanup.policy=delete is cheaper"
+            );
+            true
+        }
+        Ok(Some(false)) => false,
+        Ok(None) => {
+            log::info!("whether '{topic}' is compacted is not shown to this user (ACL DescribeConfigs); taken as not");
+            false
+        }
+        Err(error) => {
+            log::warn!("whether '{topic}' is compacted cannot be seen: {error}; taken as not");
+            false
+        }
+    })
+}
+
 /// The properties of the consumer.
 fn consumer_config(source: &SourceConfig) -> Result<ClientConfig> {
     let mut config = client_config(&source.connection)?;
@@ -199,6 +226,9 @@ fn consumer_config(source: &SourceConfig) -> Result<ClientConfig> {
         }
     };
     default(&mut config, "session.timeout.ms", "30000");
+    // A member that is heard of less often than its session lasts is lost again and again.
+    let session = config.get("session.timeout.ms").and_then(|ms| ms.parse::<u64>().ok()).unwrap_or(30_000);
+    default(&mut config, "heartbeat.interval.ms", &(session / 3).clamp(1, 3000).to_string());
     default(&mut config, "max.poll.interval.ms", &MAX_POLL_INTERVAL_MS.to_string());
     default(&mut config, "check.crcs", "true");
     // New partitions and topics are noticed within this time.
@@ -248,6 +278,8 @@ struct Polling<'a> {
     health: &'a Health,
     /// The ends to read up to.
     until: Option<Ends<'a>>,
+    /// When to look again for offsets that are out of range.
+    look_at: Option<Instant>,
     lag_at: Instant,
     lag: LagReporter,
 }
@@ -263,6 +295,9 @@ impl Polling<'_> {
                 return Ok(true);
             }
             self.poll()?;
+            if self.look_at.is_some_and(|at| Instant::now() >= at) {
+                self.find_out_of_range()?;
+            }
             let caught_up = self.units.hand_on(self.consumer)?;
             self.resume(&caught_up)?;
             for command in self.units.news()? {
@@ -336,16 +371,23 @@ impl Polling<'_> {
 
     fn seek(&self, partition: &TopicPartition, from: u64) -> Result<()> {
         let offset = Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX));
-        let deadline = Instant::now() + CALL_TIMEOUT;
+        let deadline = Instant::now() + SEEK_WITHIN;
         loop {
             match self.consumer.seek(&partition.topic, partition.partition, offset, CALL_TIMEOUT) {
                 Ok(()) => return Ok(()),
                 // Just after an assignment the partition is not active yet.
                 Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
-                Err(error) => {
-                    return Err(
-                        kafka_error("cannot go to where reading is to begin", error).with("partition", partition)
-                    );
+                // Where reading ended in an error the client takes no seek any more.
+                Err(_) => {
+                    let mut place = list([partition].into_iter());
+                    return self
+                        .consumer
+                        .incremental_unassign(&place)
+                        .and_then(|()| place.set_all_offsets(offset))
+                        .and_then(|()| self.consumer.incremental_assign(&place))
+                        .map_err(|error| {
+                            kafka_error("cannot go to where reading is to begin", error).with("partition", partition)
+                        });
                 }
             }
         }
@@ -386,38 +428,24 @@ impl Polling<'_> {
         Ok(())
     }
 
-    /// The client does not say which partition's offset is out of range: all are looked at.
+    /// The client does not say which partition's offset is out of range, and reads no further there: all are looked at.
     fn find_out_of_range(&mut self) -> Result<()> {
+        self.look_at = None;
         for (partition, next) in self.units.reading() {
-            let (low, end) = match self.ends.ends(&partition.topic, partition.partition) {
-                Ok((low, end)) => (low.max(0) as u64, end.max(0) as u64),
+            match self.ends.ends(&partition.topic, partition.partition) {
+                // A leader that did not know all yet, or another partition's error.
+                Ok((low, end)) if (low.max(0) as u64..=end.max(0) as u64).contains(&next) => {
+                    self.seek(&partition, next)?
+                }
+                Ok((low, end)) => {
+                    log::warn!("{partition}: offset {next} is not there any more (first {low}, end {end})");
+                    self.units.begin_again(&partition);
+                }
                 Err(error) => {
-                    log::warn!("{partition}: {error}");
-                    continue;
+                    log::warn!("{partition}: {error}; trying again");
+                    self.look_at = Some(Instant::now() + LOOK_AGAIN);
                 }
-            };
-            if next >= low && next <= end {
-                continue;
             }
-            let found = if next > end {
-                "the topic ends before the offset to be read next: it was deleted and made again, or cut off"
-            } else {
-                "rows were deleted before they were read (retention, or DeleteRecords)"
-            };
-            let from = match or_else(&self.source.start) {
-                OrElse::Error => {
-                    let error = out_of_range(found, &partition, low, end).with("offset to be read next", next);
-                    self.units.stop(&partition, error);
-                    continue;
-                }
-                OrElse::Earliest => low,
-                OrElse::Latest => end,
-            };
-            log::warn!("{partition}: {found}; going on at {from} instead of {next}, as source.or_else says");
-            metrics::counter!("lightcl_lost_records_total", "partition" => partition.to_string())
-                .increment(from.saturating_sub(next));
-            self.seek(&partition, from)?;
-            self.units.begin(&[(partition, from)]);
         }
         Ok(())
     }
@@ -435,6 +463,10 @@ impl Polling<'_> {
     }
 }
 
+/// How long a seek may be refused: just after an assignment.
+const SEEK_WITHIN: Duration = Duration::from_secs(2);
+/// Time until brokers that did not say where a partition begins are asked again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Time between two reports of how far behind reading is.
 const LAG_EVERY: Duration = Duration::from_secs(5);
 

@@ -5,7 +5,7 @@ use crate::compacted::{Compacted, CompactedReader, Keep};
 use crate::config::{Delivery, SinkConfig, ValueFormat};
 use crate::control::{Control, Wish};
 use crate::group::Group;
-use crate::learners::Parking;
+use crate::learners::{Left, Parking};
 use crate::outbox::{OutRecord, Outbox, TopicPartition, offsets};
 use crate::parts::{Keyed, PartEntry, Slots, chunk_key, prefix};
 use crate::predictions::PredictionSchema;
@@ -18,6 +18,7 @@ use crate::worker::set_restored;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lightcl_core::{Error, Output, Positions, Result};
+use rdkafka::TopicPartitionList;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -92,6 +93,10 @@ struct ParkedRecord {
     entry: PartEntry,
     slots: Slots,
     snapshot_slots: Slots,
+    left: Left,
+    /// The process in which the learners of the unit began. One that is started with --fresh leaves those parked before alone,
+    /// and so must every one after it.
+    begun: u64,
 }
 
 impl KafkaStore {
@@ -219,6 +224,9 @@ impl KafkaStore {
         };
         let record = UnitRecord::from_bytes(record)?;
         if self.config.fresh && record.run != self.config.run {
+            // What is in force stays whole until something newer is.
+            self.record.state_slots = record.state_slots;
+            self.record.snapshot_slots = record.snapshot_slots;
             return Ok(Recovered::default());
         }
         if record.config_sha256 != self.config.config_sha256 {
@@ -249,18 +257,21 @@ impl KafkaStore {
         }
         for (key, latest) in &found.keys {
             if let Some(value) = latest.value.as_ref().filter(|_| key.ends_with("/parked")) {
-                self.take_in_key(value, &found)?;
+                self.take_in_key(value, &found, record.begun)?;
             }
         }
         self.record = UnitRecord { run: self.config.run, ..record };
         Ok(recovered)
     }
 
-    fn take_in_key(&mut self, value: &[u8], found: &Compacted) -> Result<()> {
+    fn take_in_key(&mut self, value: &[u8], found: &Compacted, begun: u64) -> Result<()> {
         let record: ParkedRecord = serde_json::from_slice(value).map_err(|error| {
             Error::user("the record of a parked learner cannot be read; start new learners with --fresh")
                 .caused_by(error)
         })?;
+        if record.begun != begun {
+            return Ok(());
+        }
         let prefix = self.key_prefix(&record.key);
         let offsets = (0..record.entry.chunks)
             .map(|number| {
@@ -320,30 +331,37 @@ impl KafkaStore {
 }
 
 impl Parking for KafkaStore {
-    fn load(&mut self, key: &str) -> Result<Option<Vec<u8>>> {
-        if let Some(parked) = self.parked.get(key) {
-            self.snapshot_slots.insert(key.to_owned(), parked.record.snapshot_slots.clone());
-        }
-        if let Some(state) = self.unsettled.get(key) {
-            return Ok(Some(state.clone()));
-        }
+    fn load(&mut self, key: &str) -> Result<Option<(Vec<u8>, Left)>> {
         let Some(Parked { record, offsets }) = self.parked.get(key).cloned() else { return Ok(None) };
+        self.snapshot_slots.insert(key.to_owned(), record.snapshot_slots.clone());
+        if let Some(state) = self.unsettled.get(key) {
+            return Ok(Some((state.clone(), record.left)));
+        }
         let Some(topic) = self.config.sink.topics.state.clone() else { return Ok(None) };
-        let partition = self.state_partition;
+        let (partition, started) = (self.state_partition, Instant::now());
         let values = if offsets.is_empty() { Vec::new() } else { self.reader()?.fetch(&topic, partition, &offsets)? };
         let again = again(&self.control, &self.unit);
-        loop {
+        let state = loop {
             let mut values = values.iter().cloned();
             let mut chunk = |_: &str| values.next();
             let prefix = self.key_prefix(key);
             match fetch(self.state_claims.as_ref(), &prefix, STATE, &record.entry, &mut chunk) {
                 Err(error) if error.is_retryable() && again(&error) => {}
-                result => return result.map(Some),
+                result => break result?,
             }
-        }
+        };
+        log::trace!("{}: loaded the learner of {key} in {:?}", self.unit, started.elapsed());
+        Ok(Some((state, record.left)))
     }
 
-    fn park(&mut self, key: &str, state: Vec<u8>) -> Result<()> {
+    fn with_left(&self, wanted: &dyn Fn(Left) -> bool) -> Vec<String> {
+        let found = self.parked.iter().filter(|(_, parked)| wanted(parked.record.left));
+        let mut keys: Vec<String> = found.map(|(key, _)| key.clone()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn park(&mut self, key: &str, state: Vec<u8>, left: Left) -> Result<()> {
         let prefix = self.key_prefix(key);
         let mut slots = self.parked.get(key).map(|parked| parked.record.slots.clone()).unwrap_or_default();
         let again = again(&self.control, &self.unit);
@@ -358,7 +376,8 @@ impl Parking for KafkaStore {
         self.dropped = placing.dropped;
         let (chunks, entry) = placed?;
         let snapshot_slots = self.snapshot_slots.get(key).cloned().unwrap_or_default();
-        let record = ParkedRecord { format: 1, key: key.to_owned(), entry, slots, snapshot_slots };
+        let begun = self.record.begun;
+        let record = ParkedRecord { format: 1, key: key.to_owned(), entry, slots, snapshot_slots, left, begun };
         let mut offsets = self.parked.get(key).map(|parked| parked.offsets.clone()).unwrap_or_default();
         if !chunks.is_empty() || record.entry.uri.is_some() {
             offsets = vec![-1; record.entry.chunks as usize];
@@ -430,7 +449,8 @@ impl Store for KafkaStore {
                     }
                     return Err(Error::user(
                         "the group's committed offset is not the one that the state was committed with: somebody moved \
-                         it. Set it back, or start a new learner with --fresh",
+                         it, or another job has the same state topic and model. Set it back, give each job its own, or \
+                         start a new learner with --fresh",
                     )
                     .with("partition", source)
                     .with("committed offset", offset)
@@ -444,7 +464,6 @@ impl Store for KafkaStore {
                 (None, Some(offset)) if recovered.found => {
                     // A partition that was committed by somebody else: a unit of several partitions that grew.
                     recovered.committed.advance(&source.name(), offset as u64);
-                    recovered.positions.advance(&source.name(), offset as u64);
                 }
                 _ => {}
             }
@@ -555,11 +574,25 @@ impl Store for KafkaStore {
         let value = record.to_bytes().map_err(refused)?;
         records.extend(self.state_record(Keyed { key: self.unit_key(), value: Some(value) }, 0));
         let offsets = offsets(&self.partitions, positions).map_err(refused)?;
+        // Without a transaction, state says that outputs are out: it goes behind them.
+        let mut first = 0;
+        if self.config.sink.delivery == Delivery::AtLeastOnce {
+            let state = self.config.sink.topics.state.clone();
+            let is_state = |record: &OutRecord| state.as_deref() == Some(&*record.topic);
+            first = records.iter().filter(|record| !is_state(record)).count();
+            records.sort_by_key(is_state);
+        }
 
         let mut wait = Duration::from_millis(100);
         let placed = loop {
             let metadata = self.group.metadata();
-            let failure = match self.deliverer.deliver(&records, &offsets, metadata.as_ref()) {
+            let delivered = match first {
+                0 => Ok(Vec::new()),
+                first => self.deliverer.deliver(&records[..first], &offsets, metadata.as_ref()),
+            };
+            let delivered =
+                delivered.and_then(|_| self.deliverer.deliver(&records[first..], &offsets, metadata.as_ref()));
+            let failure = match delivered {
                 Ok(placed) => break placed,
                 Err(Failure::Unknown(error)) => {
                     log::warn!("{}: {error}; looking whether it was committed", self.unit);
@@ -585,9 +618,6 @@ impl Store for KafkaStore {
                 failure => return Err(failure),
             }
         };
-        if self.config.sink.delivery == Delivery::AtLeastOnce {
-            self.group.commit(&offsets).map_err(Failure::Again)?;
-        }
         self.settle(placed);
         self.record = record;
         self.count(&records);
@@ -595,6 +625,9 @@ impl Store for KafkaStore {
         for Dropped { topic, object: (prefix, part, sha256) } in dropped {
             let claims = [&self.state_claims, &self.snapshot_claims].into_iter().flatten();
             claims.filter(|claims| claims.topic() == topic).for_each(|claims| claims.remove(&prefix, &part, &sha256));
+        }
+        if self.config.sink.delivery == Delivery::AtLeastOnce {
+            self.commit_offsets(&offsets)?;
         }
         Ok(Committed { output_bytes, state_bytes })
     }
@@ -611,6 +644,25 @@ impl KafkaStore {
         }
         metrics::counter!("lightcl_kafka_state_bytes_total").increment(state);
         metrics::counter!("lightcl_kafka_output_bytes_total").increment(outputs);
+    }
+
+    /// Commits offsets behind what was delivered without a transaction. The state says as much: offsets that stay behind it
+    /// are no harm, so that nobody waits for them who is to end.
+    fn commit_offsets(&mut self, offsets: &TopicPartitionList) -> Result<(), Failure> {
+        loop {
+            match self.group.commit(offsets) {
+                Ok(()) => return Ok(()),
+                Err(error) if !error.is_retryable() => return Err(Failure::Refused(error)),
+                Err(error) if self.control.is_ending() => {
+                    log::warn!("{}: {error}; the state in its topic is ahead of the group's offsets", self.unit);
+                    return Ok(());
+                }
+                Err(error) => {
+                    log::debug!("{}: {error}; trying again", self.unit);
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+        }
     }
 
     /// Takes note of where chunks of parked states stand. Where that was not told, the state stays here.

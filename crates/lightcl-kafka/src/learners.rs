@@ -6,6 +6,7 @@ use arrow_schema::Schema;
 use arrow_select::take::take_record_batch;
 use lightcl_core::{Error, Output, PositionedBatch, Result, RowFault, RowOffsets, Stateful};
 use lightcl_stream::Operator;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -15,12 +16,27 @@ pub type OperatorFactory = dyn Fn(&str, &Schema) -> Result<Operator> + Send + Sy
 
 /// Where parked operators are kept.
 pub trait Parking {
-    /// The state of a key's operator, when it was ever parked or saved.
-    fn load(&mut self, key: &str) -> Result<Option<Vec<u8>>>;
+    /// The state of a key's operator, when it was ever parked or saved, and what it has left to do.
+    fn load(&mut self, key: &str) -> Result<Option<(Vec<u8>, Left)>>;
 
     /// Keeps a state, durably with the next commit.
-    fn park(&mut self, key: &str, state: Vec<u8>) -> Result<()>;
+    fn park(&mut self, key: &str, state: Vec<u8>, left: Left) -> Result<()>;
+
+    /// Keys whose state, as it was parked last, has this left to do; in order.
+    fn with_left(&self, wanted: &dyn Fn(Left) -> bool) -> Vec<String>;
 }
+
+/// What an operator has left to do when no more rows come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Rows wait for their window to fill.
+    pub rows_wait: bool,
+    /// There were rows since its last figures were taken.
+    pub is_open: bool,
+}
+
+/// Learners whose windows are closed, or whose last figures are taken, in one go: what they give waits for a commit.
+const MOST_AT_ONCE: usize = 64;
 
 /// The operators of one unit.
 pub struct Learners {
@@ -31,7 +47,7 @@ pub struct Learners {
 }
 
 enum Kind {
-    One(Box<Operator>),
+    One(Box<Held>),
     Keyed { most: usize, held: HashMap<String, Held>, clock: u64 },
 }
 
@@ -40,6 +56,14 @@ struct Held {
     used: u64,
     /// Whether it has learnt since it was saved.
     changed: bool,
+    /// Whether there were rows since its last figures were taken.
+    is_open: bool,
+}
+
+impl Held {
+    fn left(&self) -> Left {
+        Left { rows_wait: self.operator.waiting_rows() > 0, is_open: self.is_open }
+    }
 }
 
 impl Learners {
@@ -50,7 +74,9 @@ impl Learners {
     pub fn new(unit: &str, make: Arc<OperatorFactory>, schema: Schema, most_keyed: Option<usize>) -> Result<Self> {
         let kind = match most_keyed {
             Some(most) => Kind::Keyed { most: most.max(1), held: HashMap::new(), clock: 0 },
-            None => Kind::One(Box::new(make(unit, &schema)?)),
+            None => {
+                Kind::One(Box::new(Held { operator: make(unit, &schema)?, used: 0, changed: false, is_open: true }))
+            }
         };
         Ok(Learners { unit: unit.to_owned(), make, schema, kind })
     }
@@ -58,7 +84,7 @@ impl Learners {
     /// The one operator; none where every key has its own.
     pub fn only(&self) -> Option<&Operator> {
         match &self.kind {
-            Kind::One(operator) => Some(operator),
+            Kind::One(held) => Some(&held.operator),
             Kind::Keyed { .. } => None,
         }
     }
@@ -74,7 +100,7 @@ impl Learners {
     /// When it is damaged or of another version.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
         match &mut self.kind {
-            Kind::One(operator) => operator.restore(state),
+            Kind::One(held) => held.operator.restore(state),
             Kind::Keyed { .. } => Err(Error::internal("there is one state, and a learner for each key")),
         }
     }
@@ -91,7 +117,7 @@ impl Learners {
         parking: &mut dyn Parking,
     ) -> Result<Vec<(Arc<str>, Vec<Output>)>> {
         match &mut self.kind {
-            Kind::One(operator) => Ok(vec![(self.unit.as_str().into(), operator.push(batch)?)]),
+            Kind::One(held) => Ok(vec![(self.unit.as_str().into(), held.operator.push(batch)?)]),
             Kind::Keyed { .. } => {
                 let mut rows: BTreeMap<&str, (usize, Vec<u32>)> = BTreeMap::new();
                 for (row, key) in keys.iter().enumerate() {
@@ -101,15 +127,15 @@ impl Learners {
                 groups.sort_unstable_by_key(|(first, ..)| *first);
                 let mut outputs = Vec::with_capacity(groups.len());
                 for (_, key, rows) in groups {
-                    let operator = self.keyed(key, parking)?;
+                    let held = self.keyed(key, parking)?;
                     // A state parked after the last checkpoint has seen some of these rows already.
-                    let seen = operator.positions().next(&batch.partition);
+                    let seen = held.operator.positions().next(&batch.partition);
                     let rows: Vec<u32> =
                         rows.into_iter().filter(|&row| batch.offset_of(row as usize) >= seen).collect();
                     if !rows.is_empty() {
-                        let name = unit_names::learner(&self.unit, key);
-                        let operator = self.keyed(key, parking)?;
-                        outputs.push((name.into(), operator.push(&select(batch, &rows)?)?));
+                        (held.changed, held.is_open) = (true, true);
+                        let outputs_of_key = held.operator.push(&select(batch, &rows)?)?;
+                        outputs.push((unit_names::learner(&self.unit, key).into(), outputs_of_key));
                     }
                 }
                 Ok(outputs)
@@ -118,7 +144,7 @@ impl Learners {
     }
 
     /// The operator of a key, made, or loaded in the place of the one that was not used for longest.
-    fn keyed(&mut self, key: &str, parking: &mut dyn Parking) -> Result<&mut Operator> {
+    fn keyed(&mut self, key: &str, parking: &mut dyn Parking) -> Result<&mut Held> {
         let Kind::Keyed { most, held, clock } = &mut self.kind else {
             return Err(Error::internal("there is one learner, and rows for one of many"));
         };
@@ -130,59 +156,75 @@ impl Learners {
                     && let Some(gone) = held.remove(&oldest)
                     && gone.changed
                 {
-                    parking.park(&oldest, gone.operator.save()?)?;
+                    parking.park(&oldest, gone.operator.save()?, gone.left())?;
                 }
             }
-            let mut operator = (self.make)(&unit_names::learner(&self.unit, key), &self.schema)?;
-            if let Some(state) = parking.load(key)? {
-                operator.restore(&state)?;
-            }
-            held.insert(key.to_owned(), Held { operator, used: 0, changed: false });
+            let loaded = load(&self.make, &self.schema, &self.unit, key, parking)?;
+            held.insert(key.to_owned(), loaded);
         }
         let entry = held.get_mut(key).ok_or_else(|| Error::internal("a learner that was just made is gone"))?;
-        (entry.used, entry.changed) = (*clock, true);
-        Ok(&mut entry.operator)
+        entry.used = *clock;
+        Ok(entry)
     }
 
-    /// Closes the windows that are open; see [`Operator::close_window`].
+    /// Closes the windows that are open, those of parked learners too; see [`Operator::close_window`]. Where every key has
+    /// its own learner, those of some of them: to be called until it gives none.
     ///
     /// # Errors
-    /// What the operators return.
-    pub fn close_windows(&mut self) -> Result<Vec<(Arc<str>, Vec<Output>)>> {
-        self.each(|operator| operator.close_window())
+    /// What the operators and the parking return.
+    pub fn close_windows(&mut self, parking: &mut dyn Parking) -> Result<Vec<(Arc<str>, Vec<Output>)>> {
+        self.each(parking, &|left| left.rows_wait, &|held| held.operator.close_window())
     }
 
-    /// Says that the input has ended; see [`Operator::finish`].
+    /// Says that the input has ended, to parked learners too; see [`Operator::finish`]. Where every key has its own
+    /// learner, to some of them: to be called until it gives none.
     ///
     /// # Errors
-    /// What the operators return.
-    pub fn finish(&mut self) -> Result<Vec<(Arc<str>, Vec<Output>)>> {
-        self.each(Operator::finish)
+    /// What the operators and the parking return.
+    pub fn finish(&mut self, parking: &mut dyn Parking) -> Result<Vec<(Arc<str>, Vec<Output>)>> {
+        self.each(parking, &|left| left.is_open, &|held| {
+            held.is_open = false;
+            held.operator.finish()
+        })
     }
 
-    /// Rows that wait for their windows to fill.
-    pub fn waiting_rows(&self) -> usize {
+    /// Rows that wait for their windows to fill; those of a parked learner count as one.
+    pub fn waiting_rows(&self, parking: &dyn Parking) -> usize {
         match &self.kind {
-            Kind::One(operator) => operator.waiting_rows(),
-            Kind::Keyed { held, .. } => held.values().map(|held| held.operator.waiting_rows()).sum(),
+            Kind::One(held) => held.operator.waiting_rows(),
+            Kind::Keyed { held, .. } => {
+                let here: usize = held.values().map(|held| held.operator.waiting_rows()).sum();
+                let parked = parking.with_left(&|left| left.rows_wait);
+                here + parked.iter().filter(|key| !held.contains_key(*key)).count()
+            }
         }
     }
 
     fn each(
         &mut self,
-        mut work: impl FnMut(&mut Operator) -> Result<Vec<Output>>,
+        parking: &mut dyn Parking,
+        wanted: &dyn Fn(Left) -> bool,
+        work: &dyn Fn(&mut Held) -> Result<Vec<Output>>,
     ) -> Result<Vec<(Arc<str>, Vec<Output>)>> {
         match &mut self.kind {
-            Kind::One(operator) => Ok(vec![(self.unit.as_str().into(), work(operator)?)]),
+            Kind::One(held) => Ok(vec![(self.unit.as_str().into(), work(held)?)]),
             Kind::Keyed { held, .. } => {
-                let mut keys: Vec<String> = held.keys().cloned().collect();
+                let mut keys: Vec<String> = parking.with_left(wanted);
+                // What was parked says nothing of one that is here.
+                keys.retain(|key| !held.contains_key(key));
+                keys.extend(held.iter().filter(|(_, held)| wanted(held.left())).map(|(key, _)| key.clone()));
                 keys.sort_unstable();
+                keys.truncate(MOST_AT_ONCE);
                 let mut all = Vec::with_capacity(keys.len());
                 for key in keys {
+                    let name = unit_names::learner(&self.unit, &key).into();
                     if let Some(held) = held.get_mut(&key) {
-                        let outputs = work(&mut held.operator)?;
-                        held.changed |= !outputs.is_empty();
-                        all.push((unit_names::learner(&self.unit, &key).into(), outputs));
+                        held.changed = true;
+                        all.push((name, work(held)?));
+                    } else {
+                        let mut parked = load(&self.make, &self.schema, &self.unit, &key, parking)?;
+                        all.push((name, work(&mut parked)?));
+                        parking.park(&key, parked.operator.save()?, parked.left())?;
                     }
                 }
                 Ok(all)
@@ -196,16 +238,33 @@ impl Learners {
     /// What saving and parking return.
     pub fn save(&mut self, parking: &mut dyn Parking) -> Result<Option<Vec<u8>>> {
         match &mut self.kind {
-            Kind::One(operator) => operator.save().map(Some),
+            Kind::One(held) => held.operator.save().map(Some),
             Kind::Keyed { held, .. } => {
                 for (key, held) in held.iter_mut().filter(|(_, held)| held.changed) {
-                    parking.park(key, held.operator.save()?)?;
+                    parking.park(key, held.operator.save()?, held.left())?;
                     held.changed = false;
                 }
                 Ok(None)
             }
         }
     }
+}
+
+/// The operator of a key that is not held: as it was parked, or new.
+fn load(
+    make: &Arc<OperatorFactory>,
+    schema: &Schema,
+    unit: &str,
+    key: &str,
+    parking: &mut dyn Parking,
+) -> Result<Held> {
+    let mut operator = make(&unit_names::learner(unit, key), schema)?;
+    let mut is_open = false;
+    if let Some((state, left)) = parking.load(key)? {
+        operator.restore(&state)?;
+        is_open = left.is_open;
+    }
+    Ok(Held { operator, used: 0, changed: false, is_open })
 }
 
 /// Some rows of a batch, in order.

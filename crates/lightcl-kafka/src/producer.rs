@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, TopicPartitionList};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -376,7 +377,21 @@ fn classify(producer: &BaseProducer<DeliveryContext>, (what, error): (&'static s
 
 /// Aborts, and gives the failure that led here, or a worse one when aborting fails too.
 fn aborted(producer: &BaseProducer<DeliveryContext>, failure: Failure) -> Failure {
-    match step("abort the transaction", || producer.abort_transaction(TRANSACTION_CALL)) {
+    let abort = || {
+        // It waits until all that was on its way has been told, which only polling does.
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    producer.poll(Duration::from_millis(10));
+                }
+            });
+            let result = producer.abort_transaction(TRANSACTION_CALL);
+            is_over.store(true, Ordering::Release);
+            result
+        })
+    };
+    match step("abort the transaction", abort) {
         Ok(()) => failure,
         Err((what, error)) => {
             log::warn!("cannot {what} after: {}", failure.into_error());

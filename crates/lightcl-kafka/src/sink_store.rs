@@ -2,7 +2,7 @@
 //! group has committed only shows others how far reading has come.
 
 use crate::group::Group;
-use crate::learners::Parking;
+use crate::learners::{Left, Parking};
 use crate::outbox::{TopicPartition, offsets};
 use crate::producer::Failure;
 use crate::records::RecordBlock;
@@ -28,12 +28,16 @@ impl SinkStore {
 }
 
 impl Parking for SinkStore {
-    fn load(&mut self, _: &str) -> Result<Option<Vec<u8>>> {
+    fn load(&mut self, _: &str) -> Result<Option<(Vec<u8>, Left)>> {
         Err(no_parking())
     }
 
-    fn park(&mut self, _: &str, _: Vec<u8>) -> Result<()> {
+    fn park(&mut self, _: &str, _: Vec<u8>, _: Left) -> Result<()> {
         Err(no_parking())
+    }
+
+    fn with_left(&self, _: &dyn Fn(Left) -> bool) -> Vec<String> {
+        Vec::new()
     }
 }
 

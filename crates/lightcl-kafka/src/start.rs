@@ -5,6 +5,8 @@ use crate::config::{OrElse, SourceConfig, Start};
 use crate::group::Group;
 use crate::outbox::TopicPartition;
 use lightcl_core::{Error, Result};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where to read a partition from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,32 @@ pub struct Known {
     pub committed: Option<u64>,
 }
 
+/// What was known of topics when they were first looked at, before this process had committed anything: whether the group
+/// had read any of it, and how many partitions there were.
+#[derive(Debug, Default)]
+pub struct FirstLook(Mutex<BTreeMap<Arc<str>, (bool, i32)>>);
+
+impl FirstLook {
+    /// Whether a partition for which nothing was committed came later than the group: it is then read from its first record
+    /// even by a job that starts at the end.
+    fn came_later(&self, partition: &TopicPartition, reader: &CompactedReader, group: &Group) -> Result<bool> {
+        let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (was_read, count) = match topics.get(&partition.topic) {
+            Some(&known) => known,
+            None => {
+                let count = reader.partitions(&partition.topic)?;
+                let all: Vec<_> = (0..count)
+                    .map(|number| TopicPartition { topic: Arc::clone(&partition.topic), partition: number })
+                    .collect();
+                let known = (group.committed(&all)?.iter().any(Option::is_some), count);
+                topics.insert(Arc::clone(&partition.topic), known);
+                known
+            }
+        };
+        Ok(was_read || partition.partition >= count)
+    }
+}
+
 /// Decides where to begin.
 ///
 /// # Errors
@@ -32,6 +60,7 @@ pub fn place(
     config: &SourceConfig,
     partition: &TopicPartition,
     known: Known,
+    first_look: &FirstLook,
     reader: &CompactedReader,
     group: &Group,
 ) -> Result<Place> {
@@ -39,15 +68,22 @@ pub fn place(
     let (low, end) = (low.max(0) as u64, end.max(0) as u64);
     let or_else = or_else(&config.start);
     let Some(committed) = known.committed else {
-        let from = first(config, partition, (low, end), reader, group)?;
+        let from = first(config, partition, (low, end), first_look, reader, group)?;
         return Ok(Place { from, committed: from });
     };
-    if committed < low || committed > end {
-        let found = if committed > end {
-            "the topic ends before the committed offset: it was deleted and made again, or cut off"
-        } else {
-            "rows behind the committed offset were deleted before they were read (retention, or DeleteRecords)"
-        };
+    if committed > end {
+        // Other rows stand at the offsets that were learnt from: whatever comes next does not follow them.
+        return Err(Error::user(
+            "the topic ends before the committed offset: it was deleted and made again, or cut off. Start over with \
+             --fresh, or give the new topic another name",
+        )
+        .with("partition", partition)
+        .with("committed offset", committed)
+        .with("first offset", low)
+        .with("end", end));
+    }
+    if committed < low {
+        let found = "rows behind the committed offset were deleted before they were read (retention, or DeleteRecords)";
         let from = match or_else {
             OrElse::Error => {
                 return Err(out_of_range(found, partition, low, end).with("committed offset", committed));
@@ -70,13 +106,15 @@ pub fn place(
                 .with("committed offset", committed));
         }
         log::warn!("{partition}: {found}; {state} to {low} will never have been learnt, as source.or_else allows");
+        metrics::counter!("lightcl_lost_records_total", "partition" => partition.to_string())
+            .increment(low.min(committed).saturating_sub(state));
         return Ok(Place { from: low.min(committed), committed });
     }
     Ok(Place { from: state, committed })
 }
 
 /// What is done where rows are gone.
-pub fn or_else(start: &Start) -> OrElse {
+fn or_else(start: &Start) -> OrElse {
     match start {
         Start::Committed(or_else) => *or_else,
         Start::Timestamp(_) | Start::Offsets(_) => OrElse::Error,
@@ -84,7 +122,7 @@ pub fn or_else(start: &Start) -> OrElse {
 }
 
 /// Rows that are gone, with the ways out.
-pub fn out_of_range(found: &str, partition: &TopicPartition, low: u64, end: u64) -> Error {
+fn out_of_range(found: &str, partition: &TopicPartition, low: u64, end: u64) -> Error {
     Error::user(format!(
         "{found}. Start over with --fresh, move the group's offsets with kafka-consumer-groups.sh --reset-offsets and \
          start over, or let the job go on past what is gone with source.or_else = \"earliest\" or \"latest\""
@@ -99,18 +137,14 @@ fn first(
     config: &SourceConfig,
     partition: &TopicPartition,
     (low, end): (u64, u64),
+    first_look: &FirstLook,
     reader: &CompactedReader,
     group: &Group,
 ) -> Result<u64> {
     match &config.start {
         Start::Committed(OrElse::Error | OrElse::Earliest) => Ok(low),
         Start::Committed(OrElse::Latest) => {
-            // A partition added to a topic that the group reads is read from its first record.
-            let count = reader.partitions(&partition.topic)?;
-            let all: Vec<_> =
-                (0..count).map(|number| TopicPartition { topic: partition.topic.clone(), partition: number }).collect();
-            let is_read = group.committed(&all)?.iter().any(Option::is_some);
-            Ok(if is_read { low } else { end })
+            Ok(if first_look.came_later(partition, reader, group)? { low } else { end })
         }
         Start::Timestamp(timestamp) => {
             Ok(group.offset_at(partition, *timestamp)?.map_or(end, |offset| offset.max(0) as u64))

@@ -21,6 +21,8 @@ pub struct UnitRecord {
     pub config_sha256: String,
     /// The job that wrote it: one number a process.
     pub run: u64,
+    /// The one in which its learners began: others came before where it was started with --fresh.
+    pub begun: u64,
     /// Number of the commit, from 1.
     pub commit: u64,
     /// Input positions up to which outputs are out.
@@ -66,6 +68,7 @@ impl UnitRecord {
             unit: unit.to_owned(),
             config_sha256: config_sha256.to_owned(),
             run,
+            begun: run,
             commit: 0,
             committed: Positions::default(),
             checkpoint: None,

@@ -211,6 +211,9 @@ impl Units {
                         commands.push(Command::Pause(unit.partitions.clone()));
                     }
                     match how {
+                        Ended::Wished(None) if unit.control.wish() == Wish::Run => {
+                            unit.phase = Phase::Displaced(Instant::now());
+                        }
                         Ended::Wished(report) => reports.extend(report.map(|report| *report)),
                         Ended::Finished(report) => {
                             reports.push(*report);
@@ -236,20 +239,24 @@ impl Units {
         failed.push((unit.name.to_string(), error));
     }
 
-    /// Stops the unit that reads a partition, for a reason that it cannot know.
-    pub fn stop(&self, partition: &TopicPartition, error: Error) {
+    /// Begins the unit that reads a partition again, from what is committed: its records are gone, and what is to be done
+    /// is decided where a unit begins.
+    pub fn begin_again(&self, partition: &TopicPartition) {
         let mut inner = self.inner();
-        let Inner { units, queues, failed, .. } = &mut *inner;
-        if let Some(unit) = units.iter_mut().find(|unit| unit.partitions.contains(partition)) {
-            if unit.phase == Phase::Failed {
-                return;
-            }
-            unit.control.set(Wish::Drain);
-            for queue in queues.iter_mut().filter(|queue| unit.partitions.contains(&queue.partition)) {
-                queue.next = None;
-            }
-            self.fail(unit, failed, error);
-        }
+        let is_its = |unit: &Unit| unit.partitions.contains(partition) && unit.phase == Phase::Running;
+        let Some(index) = inner.units.iter().position(is_its) else { return };
+        let unit = inner.units.swap_remove(index);
+        let (name, partitions, displaced) = (Arc::clone(&unit.name), unit.partitions.clone(), unit.displaced.clone());
+        inner
+            .queues
+            .iter_mut()
+            .filter(|queue| partitions.contains(&queue.partition))
+            .for_each(|queue| queue.next = None);
+        drop(inner);
+        end(vec![unit], Wish::Drain);
+        let mut inner = self.inner();
+        let unit = self.spawn(&mut inner, &name, &partitions);
+        inner.units.push(Unit { displaced, ..unit });
     }
 
     /// Records of these partitions count from these offsets on.
@@ -290,7 +297,8 @@ impl Units {
             return Ok(());
         }
         let mut inner = self.inner();
-        if !inner.units.is_empty() {
+        // Before it is a member, others may just not have heard yet of one that is gone.
+        if !inner.units.is_empty() || self.group.metadata().is_none() {
             return Ok(());
         }
         let here: Vec<TopicPartition> = inner.queues.iter().map(|queue| queue.partition.clone()).collect();
@@ -300,7 +308,14 @@ impl Units {
         };
         let mut expected = 0;
         for name in &names {
-            expected += crate::compacted::partition_count(consumer, name)? as usize;
+            expected += match crate::compacted::partition_count(consumer, name) {
+                Ok(count) => count as usize,
+                Err(error) if error.is_retryable() => {
+                    log::warn!("{error}; trying again");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
         }
         if !here.is_empty() && here.len() == expected {
             (inner.incomplete_since, inner.was_complete) = (None, true);
@@ -379,11 +394,15 @@ impl Units {
         !inner.units.is_empty() && inner.units.iter().all(|unit| unit.phase == Phase::Failed)
     }
 
-    /// Whether partitions were assigned and their states are there.
+    /// Whether partitions were assigned and their states are there and brought forward.
     pub fn is_ready(&self) -> bool {
         let inner = self.inner();
         inner.was_assigned
-            && inner.units.iter().all(|unit| !matches!(unit.phase, Phase::Restoring | Phase::Displaced(_)))
+            && inner.units.iter().all(|unit| match unit.phase {
+                Phase::Restoring | Phase::Displaced(_) => false,
+                Phase::Running | Phase::Ending => unit.control.has_caught_up(),
+                Phase::Finished | Phase::Failed => true,
+            })
     }
 
     /// Whether no unit learns now: nothing is assigned, or states are being restored (which watches itself).

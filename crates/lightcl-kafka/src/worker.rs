@@ -6,18 +6,19 @@ use crate::control::{Control, Wish};
 use crate::format::{Format, Rows};
 use crate::group::Group;
 use crate::health::Health;
-use crate::learners::{Learners, OperatorFactory};
+use crate::learners::{Learners, OperatorFactory, Parking};
 use crate::outbox::TopicPartition;
 use crate::producer::Failure;
 use crate::records::RecordBlock;
 use crate::replay::Replay;
-use crate::start::{Known, Place, place};
+use crate::start::{FirstLook, Known, Place, place};
 use crate::store::{Pressure, Saved, Store};
 use crate::unit_names;
 use arrow_schema::{DataType, Field, Schema};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use lightcl_core::{Error, Output, PositionedBatch, Positions, Result, RowOffsets};
 use lightcl_stream::{Operator, Summary};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,8 @@ pub struct WorkerConfig {
     pub commit: Duration,
     /// Longest wait for what does not move.
     pub patience: Duration,
+    /// What topics were like at first.
+    pub first_look: FirstLook,
     /// Who looks on.
     pub observer: Arc<dyn Observer>,
     /// Where it is said that all is well.
@@ -147,6 +150,9 @@ impl From<Error> for Stop {
     }
 }
 
+/// Where each partition begins.
+type Places = Vec<(TopicPartition, Place)>;
+
 /// Parts that live from the restore on.
 struct Live<'a> {
     worker: &'a Worker,
@@ -162,6 +168,8 @@ struct Live<'a> {
     /// Whether a task ended since the state was saved.
     must_save: bool,
     rows: u64,
+    /// Whether there are outputs that no commit took, which may come without further records.
+    unsent: bool,
     /// Since when rows wait for their window.
     waiting_since: Option<Instant>,
     last_partition: Option<Arc<str>>,
@@ -175,11 +183,17 @@ pub fn set_restored(unit: &str, share: f64) {
 impl Worker {
     /// Works until its end; tells how that came.
     pub fn run(self, make_store: &StoreFor) {
-        let how = match self.work(make_store) {
-            Ok(how) => how,
-            Err(Stop::Abandoned) => Ended::Wished(None),
-            Err(Stop::Displaced(error)) => Ended::Displaced(error),
-            Err(Stop::Failed(error)) => Ended::Failed(error),
+        // A thread that died would leave its partitions to nobody, and nobody would say so.
+        let how = match catch_unwind(AssertUnwindSafe(|| self.work(make_store))) {
+            Ok(Ok(how)) => how,
+            Ok(Err(Stop::Abandoned)) => Ended::Wished(None),
+            Ok(Err(Stop::Displaced(error))) => Ended::Displaced(error),
+            Ok(Err(Stop::Failed(error))) => Ended::Failed(error),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+                Ended::Failed(Error::internal("a worker has panicked, and committed nothing of it").with("panic", text))
+            }
         };
         // Nobody listens any more when the job has ended.
         let _ = self.tell.send(FromWorker::Ended { worker: self.number, how });
@@ -217,6 +231,7 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return Err(Stop::Abandoned),
             }
             if replay.is_done() {
+                self.control.catch_up();
                 live.close_window_when_late()?;
                 live.commit_when_due()?;
             }
@@ -244,7 +259,7 @@ impl Worker {
         }
     }
 
-    fn restore(&self, mut store: Box<dyn Store>) -> Result<(Live<'_>, Vec<(TopicPartition, Place)>, Replay), Stop> {
+    fn restore(&self, mut store: Box<dyn Store>) -> Result<(Live<'_>, Places, Replay), Stop> {
         let started = Instant::now();
         set_restored(&self.unit, 0.0);
         let cancelled = || self.control.is_ending();
@@ -263,6 +278,9 @@ impl Worker {
         let ends = CompactedReader::new(&self.config.source.connection, self.config.patience)?;
         let (mut positions, mut committed) = (recovered.positions.clone(), recovered.committed.clone());
         let mut places = Vec::with_capacity(self.partitions.len());
+        // Where a learner begins, or goes on past rows that are gone, does not follow from offsets: it is written down at
+        // once. A replay would not know, and one that was killed before its first rows would begin elsewhere.
+        let mut must_save = false;
         for partition in &self.partitions {
             let name = partition.name();
             let known = Known {
@@ -270,8 +288,9 @@ impl Worker {
                 committed: recovered.committed.0.get(&*name).copied(),
             };
             let found = self.patiently("finding where to begin", || {
-                place(&self.config.source, partition, known, &ends, &self.group)
+                place(&self.config.source, partition, known, &self.config.first_look, &ends, &self.group)
             })?;
+            must_save |= known.state.is_none() || known.committed.is_none_or(|known| known < found.committed);
             positions.advance(&name, found.from);
             committed.advance(&name, found.committed);
             places.push((partition.clone(), found));
@@ -287,7 +306,7 @@ impl Worker {
         );
         metrics::histogram!("lightcl_restore_seconds").record(started.elapsed());
         set_restored(&self.unit, if replay.is_done() { 1.0 } else { 0.5 });
-        let live = Live {
+        let mut live = Live {
             worker: self,
             store,
             learners,
@@ -297,13 +316,23 @@ impl Worker {
             committed_at: Instant::now(),
             unsaved_rows: 0,
             saved_at: Instant::now(),
-            // Where a unit began is written down at once: a replay needs a state to begin with.
-            must_save: recovered.columns.is_none(),
+            must_save,
             rows: 0,
+            unsent: false,
             waiting_since: None,
             last_partition: self.partitions.first().map(TopicPartition::name),
         };
+        live.look_who_waits(0);
         Ok((live, places, replay))
+    }
+}
+
+/// What to do when nothing can be committed.
+fn not_committed(failure: Failure) -> Stop {
+    match failure {
+        Failure::NotMember(error) | Failure::Fenced(error) => Stop::Displaced(error),
+        Failure::Refused(error) => Stop::Failed(error),
+        Failure::Again(_) | Failure::Unknown(_) => Stop::Abandoned,
     }
 }
 
@@ -317,7 +346,7 @@ impl Live<'_> {
             match step {
                 crate::replay::Next::Records(block) => self.take(&block, true)?,
                 crate::replay::Next::CloseWindow => {
-                    let outputs = self.learners.close_windows()?;
+                    let outputs = self.learners.close_windows(self.store.as_mut())?;
                     self.emit(outputs, 0, true, None, Duration::ZERO)?;
                 }
             }
@@ -325,11 +354,16 @@ impl Live<'_> {
             if self.worker.control.is_ending() {
                 return Ok(());
             }
+            if self.store.pressure() == Pressure::Commit {
+                // Parked states alone: they may stand behind what is committed with them, and are held until then.
+                self.store.commit(&self.committed, None).map_err(not_committed)?;
+            }
             self.worker.config.health.progress();
         }
         for block in replay.rest() {
             self.take(&block, false)?;
         }
+        self.look_who_waits(0);
         if replay.is_done() {
             set_restored(&self.worker.unit, 1.0);
         }
@@ -366,12 +400,21 @@ impl Live<'_> {
             self.rows += rows as u64;
         }
         self.unsaved_rows += rows as u64;
-        self.waiting_since = match (self.learners.waiting_rows(), self.waiting_since) {
-            (0, _) => None,
-            (_, since) => since.or_else(|| Some(Instant::now())),
-        };
         self.last_partition = Some(partition);
+        self.look_who_waits(rows);
         Ok(())
+    }
+
+    /// Takes note since when rows wait; `rows` came just now.
+    fn look_who_waits(&mut self, rows: usize) {
+        if self.worker.config.source.max_wait.is_none() {
+            return;
+        }
+        self.waiting_since = match self.learners.waiting_rows(self.store.as_mut()) {
+            0 => None,
+            waiting if waiting <= rows => Some(Instant::now()),
+            _ => self.waiting_since.or_else(|| Some(Instant::now())),
+        };
     }
 
     fn emit(
@@ -392,6 +435,7 @@ impl Live<'_> {
             }
             for output in outputs {
                 self.must_save |= !out && matches!(output, Output::Boundary(_));
+                self.unsent |= !out;
                 self.store.add(&learner, output, block.unwrap_or(&none), out)?;
             }
         }
@@ -404,14 +448,38 @@ impl Live<'_> {
         if self.waiting_since.is_none_or(|since| since.elapsed() < most) {
             return Ok(());
         }
-        let started = Instant::now();
-        let outputs = self.learners.close_windows()?;
-        self.emit(outputs, 0, false, None, started.elapsed())?;
         self.waiting_since = None;
+        if self.learners.is_keyed() {
+            // Which windows were open depends on who was parked when: the states go along, so that no replay has to know.
+            return self.each_learner(Learners::close_windows);
+        }
+        let started = Instant::now();
+        let outputs = self.learners.close_windows(self.store.as_mut())?;
+        self.emit(outputs, 0, false, None, started.elapsed())?;
         if let Some(partition) = &self.last_partition {
             self.store.took(partition, self.positions.next(partition), true);
         }
+        // The rows may have been saved while they waited: what they taught has not.
+        self.unsaved_rows = self.unsaved_rows.max(1);
         Ok(())
+    }
+
+    /// Does something with the learner of each key, and saves: some of them a time, since what they give is held.
+    fn each_learner(
+        &mut self,
+        work: impl Fn(&mut Learners, &mut dyn Parking) -> Result<Vec<(Arc<str>, Vec<Output>)>>,
+    ) -> Result<(), Stop> {
+        loop {
+            let started = Instant::now();
+            let outputs = work(&mut self.learners, self.store.as_mut())?;
+            if outputs.is_empty() {
+                return Ok(());
+            }
+            self.emit(outputs, 0, false, None, started.elapsed())?;
+            self.must_save = true;
+            self.commit(true)?;
+            self.worker.config.health.progress();
+        }
     }
 
     fn commit_when_due(&mut self) -> Result<(), Stop> {
@@ -431,7 +499,8 @@ impl Live<'_> {
     /// Commits what there is, with the state where `save` asks for it.
     fn commit(&mut self, save: bool) -> Result<(), Stop> {
         let save = save && (self.unsaved_rows > 0 || self.must_save);
-        if self.positions == self.committed && !save && self.store.pressure() == Pressure::None {
+        let nothing_new = self.positions == self.committed && !self.unsent;
+        if nothing_new && !save && self.store.pressure() == Pressure::None {
             self.committed_at = Instant::now();
             return Ok(());
         }
@@ -442,11 +511,7 @@ impl Live<'_> {
         } else {
             None
         };
-        let committed = self.store.commit(&self.positions, saved).map_err(|failure| match failure {
-            Failure::NotMember(error) | Failure::Fenced(error) => Stop::Displaced(error),
-            Failure::Refused(error) => Stop::Failed(error),
-            Failure::Again(_) | Failure::Unknown(_) => Stop::Abandoned,
-        })?;
+        let committed = self.store.commit(&self.positions, saved).map_err(not_committed)?;
         log::debug!(
             "{}: commit {:?}{} in {:?}",
             self.worker.unit,
@@ -455,7 +520,7 @@ impl Live<'_> {
             started.elapsed()
         );
         self.committed = self.positions.clone();
-        self.committed_at = Instant::now();
+        (self.committed_at, self.unsent) = (Instant::now(), false);
         if save {
             (self.unsaved_rows, self.must_save, self.saved_at) = (0, false, Instant::now());
         }
@@ -466,8 +531,12 @@ impl Live<'_> {
 
     /// All input was read: the last rows are learnt, the last figures taken, and all is saved.
     fn finish(&mut self) -> Result<(), Stop> {
+        if self.learners.is_keyed() {
+            self.each_learner(Learners::finish)?;
+            return self.commit(true);
+        }
         let started = Instant::now();
-        let outputs = self.learners.finish()?;
+        let outputs = self.learners.finish(self.store.as_mut())?;
         if outputs.iter().any(|(_, outputs)| !outputs.is_empty()) {
             self.must_save = true;
         }

@@ -6,7 +6,9 @@ use serde_json::Value;
 use std::fmt::Write;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 fn lightcl(arguments: &[&str]) -> Command {
@@ -58,6 +60,16 @@ fn consume(broker: &Broker, topic: &str, count: usize) -> Vec<Value> {
     found
 }
 
+/// Ends the program when the test ends, in whatever way.
+struct Following(Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn events_are_scored_by_what_a_job_publishes() {
     if !services::ready_or_skipped() {
@@ -78,8 +90,12 @@ group = "shop"
 features = ["x", "y"]
 label = "label"
 id = "id"
+standardize = true
 [learner]
-hidden = [8, 8]
+hidden = [32, 32]
+frozen = 1
+learning_rate = 0.05
+head = "mixture"
 window_samples = 32
 [snapshot]
 every_samples = 1000
@@ -110,12 +126,15 @@ state = "state"
 
     let mut command = lightcl(&["score", "--follow", pipeline, "--set", "source.topics=[\"events\"]"]);
     command.args(["--set", "sink.topics.predictions=scores"]).stderr(Stdio::piped());
-    let mut following = command.spawn().unwrap();
-    let mut lines = BufReader::new(following.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let mut expect = |what: &str| {
+    let mut following = Following(command.spawn().unwrap());
+    let (tell, lines) = mpsc::channel();
+    let standard_error = BufReader::new(following.0.stderr.take().unwrap());
+    // Ends with the program.
+    thread::spawn(move || standard_error.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let expect = |what: &str| {
         let mut before = String::new();
         loop {
-            let line = lines.next().unwrap_or_else(|| panic!("no '{what}' in:\n{before}"));
+            let Ok(line) = lines.recv_timeout(Duration::from_secs(30)) else { panic!("no '{what}' in:\n{before}") };
             if line.contains(what) {
                 return;
             }
@@ -130,8 +149,8 @@ state = "state"
     let first = consume(broker, "scores", 100);
     let version = first[0]["model_version"].as_u64().unwrap();
     assert!(version >= 1);
-    let truth = rows(0..100, true);
-    let right = first.iter().zip(truth.lines()).filter(|(scored, row)| {
+    let labelled = rows(0..100, true);
+    let right = first.iter().zip(labelled.lines()).filter(|(scored, row)| {
         let row: Value = serde_json::from_str(row).unwrap();
         assert_eq!(
             (&scored["id"], &scored["label"], &scored["source_topic"]),
@@ -140,7 +159,8 @@ state = "state"
         assert_eq!((&scored["unit"], &scored["model_unit"]), (&"events-0".into(), &"learn-0".into()));
         scored["predicted"] == row["label"]
     });
-    assert!(right.count() >= 90);
+    let right = right.count();
+    assert!(right >= 90, "{right} of 100 are right");
     // One that could not be scored, and where it stood.
     let letters = tool(
         "ConsoleConsumer",
@@ -168,15 +188,15 @@ state = "state"
     let second = consume(broker, "scores", 200);
     assert!(second[199]["model_version"].as_u64().unwrap() > version);
 
-    let stopped = Command::new("kill").args(["-TERM", &following.id().to_string()]).status().unwrap();
+    let stopped = Command::new("kill").args(["-TERM", &following.0.id().to_string()]).status().unwrap();
     assert!(stopped.success());
     let deadline = Instant::now() + Duration::from_secs(20);
     let status = loop {
-        if let Some(status) = following.try_wait().unwrap() {
+        if let Some(status) = following.0.try_wait().unwrap() {
             break status;
         }
         assert!(Instant::now() < deadline, "it does not stop");
-        std::thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     };
     assert!(status.success(), "{status}");
 

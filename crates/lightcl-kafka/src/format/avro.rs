@@ -284,10 +284,12 @@ impl Writer {
 /// Reads one value; after an error the decoder holds parts of it.
 fn read_one(decoder: &mut Decoder, bytes: &[u8]) -> std::result::Result<(), String> {
     let before = decoder.capacity();
-    let read = guarded(|| decoder.decode(bytes)).map_err(|why| format!("the value cannot be read as Avro: {why}"))?;
-    match before - decoder.capacity() {
-        0 => Err("the value ends within its body".to_owned()),
-        1 if read == bytes.len() => Ok(()),
+    let read = guarded(|| decoder.decode(bytes));
+    match (read, before - decoder.capacity()) {
+        (Ok(_), 0) => Err("the value ends within its body".to_owned()),
+        (Ok(read), 1) if read == bytes.len() => Ok(()),
+        (Err(why), 0) => Err(format!("the value cannot be read as Avro: {why}")),
+        // Behind the row it would have read one more.
         _ => Err("the value has more bytes than its schema says".to_owned()),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::admin::{committed, ends};
 use super::jobs::{Stream, header};
+use super::logs::logs;
 use super::read_all;
 use arrow_schema::Schema;
 use lightcl_boundary::{DetectorConfigs, build};
@@ -153,7 +154,7 @@ impl Running {
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        assert!(Instant::now() < deadline, "waited in vain until {what}; logged was:\n{}", logs().last(60).join("\n"));
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -35,6 +35,12 @@ impl Logs {
         lines.iter().filter(|(_, line)| line.contains(text)).map(|(_, line)| line.clone()).collect()
     }
 
+    /// The last lines of our own.
+    pub fn last(&self, count: usize) -> Vec<String> {
+        let mut lines = self.find("lightcl");
+        lines.split_off(lines.len().saturating_sub(count))
+    }
+
     /// How many lines there are.
     pub fn len(&self) -> usize {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).len()
