@@ -12,6 +12,7 @@ use crate::records::RecordBlock;
 use crate::snapshot_topic::snapshot_records;
 use crate::store::{Committed, Pressure, Recovered, Saved, Store};
 use crate::unit_record::{CheckpointRecord, MOST_STEPS, UnitRecord};
+use crate::worker::set_restored;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lightcl_core::{Error, Output, Positions, Result};
@@ -185,7 +186,9 @@ impl KafkaStore {
             Some(_) => Keep::Value,
             None => Keep::Nothing,
         };
-        self.reader()?.read(&topic, partition, cancelled, &keep)
+        // Reading is one half of a restore, taking rows again the other.
+        let unit = self.unit.clone();
+        self.reader()?.read(&topic, partition, cancelled, &|share| set_restored(&unit, share / 2.0), &keep)
     }
 
     /// Takes in the unit's record, the places of the keys' states, and the unit's state.
