@@ -1,6 +1,7 @@
 //! Clients of librdkafka: their properties, secrets, logs and errors.
 
 use crate::config::{Connection, SecretSource};
+use crate::refusals::Told;
 use lightcl_core::{Error, Result};
 use log::Level;
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -63,12 +64,21 @@ pub fn client_config(connection: &Connection) -> Result<ClientConfig> {
 #[derive(Debug, Clone, Default)]
 pub struct Context {
     oauth_token_file: Option<PathBuf>,
+    /// What brokers said against it.
+    pub told: Told,
+    /// Whether its group is only there since a client needs to name one.
+    has_no_group: bool,
 }
 
 impl Context {
     /// The context of clients of this connection.
     pub fn of(connection: &Connection) -> Self {
-        Context { oauth_token_file: connection.oauth_token_file.clone() }
+        Context { oauth_token_file: connection.oauth_token_file.clone(), ..Context::default() }
+    }
+
+    /// The same, for a client that takes no part in a group: that it may not use the one it names is no matter.
+    pub fn without_group(connection: &Connection) -> Self {
+        Context { has_no_group: true, ..Context::of(connection) }
     }
 }
 
@@ -91,6 +101,10 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
         }
+        if self.has_no_group && error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
+            return;
+        }
+        self.told.hear(&error, reason);
         // What matters also comes back from the calls; this is what a broker that is away looks like.
         log::warn!(target: "librdkafka", "{error}: {reason}");
     }

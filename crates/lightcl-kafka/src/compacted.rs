@@ -2,6 +2,7 @@
 
 use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, kafka_error};
 use crate::config::Connection;
+use crate::refusals::{Tells, forbidden, is_forbidden, metadata};
 use lightcl_core::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -78,7 +79,7 @@ impl CompactedReader {
                 // half a second for each parked learner.
                 .set("fetch.wait.max.ms", "5")
                 .set("queued.max.messages.kbytes", "16384")
-                .create_with_context(Context::of(connection))
+                .create_with_context(Context::without_group(connection))
                 .map_err(|error| kafka_error("cannot make a consumer of the state", error))?;
             give_token(consumer.client(), connection)?;
             Ok(consumer)
@@ -298,14 +299,18 @@ fn ready(consumer: &BaseConsumer<Context>) -> &BaseConsumer<Context> {
 ///
 /// # Errors
 /// When there is no such topic, or no broker answers (retryable).
-pub fn partition_count<C: rdkafka::consumer::ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> Result<i32> {
-    let metadata = consumer
-        .fetch_metadata(Some(topic), CALL_TIMEOUT)
-        .map_err(|error| kafka_error("cannot ask for a topic", error).with("topic", topic).retryable())?;
+pub fn partition_count<C: rdkafka::consumer::ConsumerContext + Tells>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+) -> Result<i32> {
+    let metadata = metadata(consumer, Some(topic)).map_err(|error| error.with("topic", topic))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     match found {
         Some(found) if found.error().is_none() && !found.partitions().is_empty() => {
             Ok(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX))
+        }
+        Some(found) if found.error().is_some_and(|error| is_forbidden(error.into())) => {
+            Err(forbidden("Describe (which Read and Write include)", "topic", topic))
         }
         _ => Err(Error::user("there is no such topic; make it, for one with 'lightcl kafka topics PIPELINE --create'")
             .with("topic", topic)),
@@ -350,6 +355,9 @@ fn is_lasting(error: &KafkaError) -> bool {
 }
 
 fn in_topic(what: &str, error: KafkaError, topic: &str, partition: i32) -> Error {
+    if error.rdkafka_error_code().is_some_and(is_forbidden) {
+        return forbidden("Read", "topic", topic);
+    }
     let lasting = is_lasting(&error);
     let error = kafka_error(what, error).with("topic", topic).with("partition", partition);
     if lasting { error } else { error.retryable() }

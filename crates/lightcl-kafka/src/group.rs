@@ -31,6 +31,11 @@ pub struct GroupContext {
 }
 
 impl GroupContext {
+    /// What it has in common with other clients.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// A context that tells `assignments`.
     pub fn new(context: Context, assignments: Arc<dyn Assignments>) -> Self {
         GroupContext { context, assignments }

@@ -12,6 +12,7 @@ use crate::lag::LagReporter;
 use crate::learners::OperatorFactory;
 use crate::outbox::TopicPartition;
 use crate::predictions::PredictionSchema;
+use crate::refusals::{forbidden, metadata};
 use crate::sink_store::{SinkStore, no_parking};
 use crate::start::FirstLook;
 use crate::store::Store;
@@ -262,6 +263,8 @@ fn subscribe(consumer: &BaseConsumer<GroupContext>, topics: &Topics) -> Result<(
             consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>()).map_err(failed)
         }
         Topics::Pattern(pattern) => {
+            // Nobody who is not let in would hear of it.
+            metadata(consumer, None)?;
             // The client takes what begins with ^ as a pattern; it must match all of a name.
             let inner = pattern.trim_start_matches('^').trim_end_matches('$');
             consumer.subscribe(&[&format!("^{inner}$")]).map_err(failed)
@@ -407,14 +410,17 @@ impl Polling<'_> {
                 .with("group", &self.source.group)
                 .with("instance", self.source.instance.as_deref().unwrap_or_default()));
             }
-            Some(
-                GroupAuthorizationFailed
-                | TopicAuthorizationFailed
-                | SaslAuthenticationFailed
-                | UnsupportedSASLMechanism,
-            ) => {
+            Some(GroupAuthorizationFailed) => return Err(forbidden("Read", "group", &self.source.group)),
+            Some(TopicAuthorizationFailed) => {
+                let topics = match &self.source.topics {
+                    Topics::Names(names) => names.join(", "),
+                    Topics::Pattern(pattern) => pattern.clone(),
+                };
+                return Err(forbidden("Read", "input topic", topics));
+            }
+            Some(SaslAuthenticationFailed | UnsupportedSASLMechanism) => {
                 return Err(kafka_error(
-                    "the brokers refuse this user; docs/kafka.md lists the rights that are needed",
+                    "the brokers do not let this user in; look at sasl. in [source.client]",
                     error,
                 ));
             }

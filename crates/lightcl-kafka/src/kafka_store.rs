@@ -212,9 +212,9 @@ impl KafkaStore {
             Some(_) => Keep::Value,
             None => Keep::Nothing,
         };
+        // Reading is one half of a restore, taking rows again the other.
         let unit = self.unit.clone();
-        let progress = |share: f64| set_restored(&unit, share / 2.0);
-        self.reader()?.read(&topic, partition, cancelled, &progress, &keep)
+        self.reader()?.read(&topic, partition, cancelled, &|share| set_restored(&unit, share / 2.0), &keep)
     }
 
     /// Takes in the unit's record, the places of the keys' states, and the unit's state.

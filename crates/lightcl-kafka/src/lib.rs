@@ -24,6 +24,7 @@ pub mod parts;
 mod predictions;
 mod producer;
 pub mod records;
+mod refusals;
 mod replay;
 pub mod retire;
 mod router;

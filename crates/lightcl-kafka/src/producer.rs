@@ -3,6 +3,7 @@
 use crate::client::{Context, client_config, give_token, is_transient, kafka_error};
 use crate::config::Connection;
 use crate::outbox::OutRecord;
+use crate::refusals::{forbidden, is_forbidden};
 use lightcl_core::{Error, Result};
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
@@ -143,6 +144,11 @@ impl Deliverer {
         give_token(producer.client(), &self.connection)?;
         if self.transactional_id.is_some() {
             producer.init_transactions(TRANSACTION_CALL).map_err(|error| {
+                if let (Some(code), Some(id)) = (error.rdkafka_error_code(), &self.transactional_id)
+                    && is_forbidden(code)
+                {
+                    return forbidden("Write", "transactional id", id);
+                }
                 let retryable = matches!(&error, KafkaError::Transaction(inner)
                     if !inner.is_fatal() || is_transient(inner.code()));
                 let error = kafka_error("cannot begin to use transactions", error);
@@ -216,18 +222,18 @@ fn transaction(
     offsets: &TopicPartitionList,
     group: &ConsumerGroupMetadata,
 ) -> Result<Vec<(usize, i32, i64)>, Failure> {
-    step("begin a transaction", || producer.begin_transaction()).map_err(|error| classify(producer, error))?;
+    step("begin a transaction", || producer.begin_transaction()).map_err(|error| classify(producer, records, error))?;
     if let Err(failure) = enqueue(producer, records) {
         return Err(aborted(producer, failure));
     }
     step("add the input offsets to the transaction", || {
         producer.send_offsets_to_transaction(offsets, group, TRANSACTION_CALL)
     })
-    .map_err(|error| classify(producer, error))?;
+    .map_err(|error| classify(producer, records, error))?;
     wait_for_acknowledgements(producer);
     // Committing flushes first, so that a record that fails shows here too.
     step("commit the transaction", || producer.commit_transaction(TRANSACTION_CALL))
-        .map_err(|error| classify(producer, error))?;
+        .map_err(|error| classify(producer, records, error))?;
     Ok(placed(producer))
 }
 
@@ -309,10 +315,7 @@ fn first_failed(producer: &BaseProducer<DeliveryContext>) -> Option<Error> {
             Error::user("there is no such output topic; make it, for one with 'lightcl kafka topics PIPELINE --create'")
                 .with("topic", topic)
         }
-        RDKafkaErrorCode::TopicAuthorizationFailed => {
-            Error::user("this user may not write to an output topic; docs/kafka.md lists the rights that are needed")
-                .with("topic", topic)
-        }
+        RDKafkaErrorCode::TopicAuthorizationFailed => forbidden("Write", "output topic", topic),
         code => {
             let error = Error::external("an output was not delivered").with("topic", topic).with("kafka", code);
             if is_transient(code) { error.retryable() } else { error }
@@ -340,10 +343,14 @@ fn step(
 }
 
 /// What an error of a call leaves behind. Anything not known to be harmless leaves the outcome unknown.
-fn classify(producer: &BaseProducer<DeliveryContext>, (what, error): (&'static str, KafkaError)) -> Failure {
+fn classify(
+    producer: &BaseProducer<DeliveryContext>,
+    records: &[OutRecord],
+    (what, error): (&'static str, KafkaError),
+) -> Failure {
     use RDKafkaErrorCode::{
-        Fenced, FencedInstanceId, IllegalGeneration, InvalidProducerEpoch, ProducerFenced, RebalanceInProgress,
-        UnknownMemberId,
+        Fenced, FencedInstanceId, GroupAuthorizationFailed, IllegalGeneration, InvalidProducerEpoch, ProducerFenced,
+        RebalanceInProgress, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed, UnknownMemberId,
     };
     let (code, fatal, abort) = match &error {
         KafkaError::Transaction(inner) => (inner.code(), inner.is_fatal(), inner.txn_requires_abort()),
@@ -366,6 +373,14 @@ fn classify(producer: &BaseProducer<DeliveryContext>, (what, error): (&'static s
     }
     let failure = match code {
         IllegalGeneration | UnknownMemberId | RebalanceInProgress | FencedInstanceId => Failure::NotMember(error),
+        GroupAuthorizationFailed | TransactionalIdAuthorizationFailed => Failure::Refused(error),
+        // The client says which topic in its log only.
+        TopicAuthorizationFailed => {
+            let mut topics: Vec<&str> = records.iter().map(|record| &*record.topic).collect();
+            topics.sort_unstable();
+            topics.dedup();
+            Failure::Refused(forbidden("Write", "output topics", topics.join(", ")))
+        }
         _ => match cause {
             Some(cause) if !cause.is_retryable() => Failure::Refused(cause),
             Some(cause) => Failure::Again(cause),

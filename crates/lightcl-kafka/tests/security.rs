@@ -281,9 +281,9 @@ fn tokens_and_the_rights_that_are_listed_suffice_and_each_that_lacks_is_named() 
     }
     let parts: &[(&str, &[&str])] = &[
         ("no-input", &["rights", "Read"]),
-        ("no-output", &["rights.predictions", "write"]),
-        ("no-letters", &["rights.dead", "write"]),
-        ("no-state-write", &["rights.state", "write"]),
+        ("no-output", &["rights.predictions", "Write"]),
+        ("no-letters", &["rights.dead", "Write"]),
+        ("no-state-write", &["rights.state", "Write"]),
         ("no-state-read", &["rights.state", "Read"]),
         ("no-group", &["rights-no-group", "Read"]),
         ("no-id", &["rights-no-id", "Write"]),
