@@ -336,7 +336,7 @@ fn cloud_events_of_both_modes_are_rows() {
     columns.id = Some("ce.id".into());
     let sent = |number: usize| {
         let data = String::from_utf8(Sent::row(number).value.unwrap()).unwrap();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let binary = Sent::new(data).header("ce_specversion", "1.0").header("ce_id", format!("e-{number}"));
             binary.header("content-type", "application/json")
         } else {

@@ -203,7 +203,7 @@ fn schemas_may_gain_lose_and_rename_fields_while_a_job_runs() {
                 let name = field["name"].as_str().unwrap();
                 let value = match name {
                     "label" => Avro::Int(label as i32),
-                    "y" if field["type"].is_array() && number % 2 == 0 => Avro::Union(0, Box::new(Avro::Null)),
+                    "y" if field["type"].is_array() && number.is_multiple_of(2) => Avro::Union(0, Box::new(Avro::Null)),
                     "y" if field["type"].is_array() => Avro::Union(1, Box::new(Avro::Double(y))),
                     "y" => Avro::Double(y),
                     "x" | "abscissa" => Avro::Double(x),
