@@ -47,6 +47,9 @@ pub enum Keep {
     Value,
 }
 
+/// Asks for the ends of a partition.
+type AskEnds<'a> = dyn Fn(&BaseConsumer<Context>) -> Result<(i64, i64)> + 'a;
+
 /// A reader of compacted topics.
 pub struct CompactedReader {
     committed: BaseConsumer<Context>,
@@ -72,6 +75,9 @@ impl CompactedReader {
                 .set("enable.partition.eof", "true")
                 .set("auto.offset.reset", "error")
                 .set("check.crcs", "true")
+                // What is asked for is there. A request that waits at the end of the topic keeps the next one waiting, which is
+                // half a second for each parked learner.
+                .set("fetch.wait.max.ms", "5")
                 .set("queued.max.messages.kbytes", "16384")
                 .create_with_context(Context::without_group(connection))
                 .map_err(|error| kafka_error("cannot make a consumer of the state", error))?;
@@ -82,7 +88,7 @@ impl CompactedReader {
     }
 
     /// Reads a partition to the end that it has now, transactions that are still open included: what is committed below
-    /// that end, however late, is in what is given.
+    /// that end, however late, is in what is given. `progress` hears what share has been read.
     ///
     /// # Errors
     /// When there is no such partition, no broker answers (retryable), nothing moves for too long, or `cancelled`.
@@ -91,6 +97,7 @@ impl CompactedReader {
         topic: &str,
         partition: i32,
         cancelled: &dyn Fn() -> bool,
+        progress: &dyn Fn(f64),
         keep: &dyn Fn(&str) -> Keep,
     ) -> Result<Compacted> {
         let ask = |consumer: &BaseConsumer<Context>| {
@@ -118,7 +125,12 @@ impl CompactedReader {
             match self.committed.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
                     moved = Instant::now();
+                    progress((message.offset() - low) as f64 / (end - low) as f64);
                     take_in(&mut found, &message, keep);
+                    // Of a topic that never rests the client may never tell that its end was reached.
+                    if message.offset() + 1 >= end {
+                        break Ok(());
+                    }
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => break Ok(()),
                 Some(Err(error)) if is_lasting(&error) => {
@@ -145,7 +157,7 @@ impl CompactedReader {
         partition: i32,
         end: i64,
         cancelled: &dyn Fn() -> bool,
-        ask: &dyn Fn(&BaseConsumer<Context>) -> Result<(i64, i64)>,
+        ask: &AskEnds<'_>,
     ) -> Result<()> {
         let (mut stable, mut moved, mut said) = (0, Instant::now(), Instant::now());
         loop {

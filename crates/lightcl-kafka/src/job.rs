@@ -14,6 +14,7 @@ use crate::refusals::{forbidden, metadata};
 use crate::sink_store::{SinkStore, no_parking};
 use crate::start::FirstLook;
 use crate::store::Store;
+use crate::topics::is_compacted;
 use crate::units::{Command, Units};
 use crate::worker::{FormatOpener, Observer, StoreFor, UnitReport, Worker, WorkerConfig};
 use lightcl_core::{Error, Result, Sink};
@@ -35,6 +36,7 @@ const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 pub type SinkFactory = dyn Fn(&str) -> Result<Box<dyn Sink>> + Send + Sync;
 
 /// Where outputs and state go.
+#[expect(clippy::large_enum_variant, reason = "there is one a job")]
 pub enum Target {
     /// To Kafka.
     Kafka(SinkConfig),
@@ -111,7 +113,7 @@ impl Job {
                 Scope::Partition | Scope::Global => None,
             },
             checkpoints,
-            always_save: false,
+            always_save: has_compacted_input(&source),
             commit,
             patience,
             first_look: FirstLook::default(),
@@ -179,6 +181,29 @@ impl Job {
         }
         Ok(Finished { stopped, units, failed })
     }
+}
+
+/// Whether records that were learnt from may be gone when they are to be taken again: then every commit saves the state.
+fn has_compacted_input(source: &SourceConfig) -> bool {
+    let Topics::Names(names) = &source.topics else { return false };
+    names.iter().any(|topic| match is_compacted(&source.connection, topic) {
+        Ok(Some(true)) => {
+            log::warn!(
+                "'{topic}' is compacted: records with a key that comes again go away, so that the state is saved with every \
+                 commit; a topic with cleanup.policy=delete is cheaper"
+            );
+            true
+        }
+        Ok(Some(false)) => false,
+        Ok(None) => {
+            log::info!("whether '{topic}' is compacted is not shown to this user (ACL DescribeConfigs); taken as not");
+            false
+        }
+        Err(error) => {
+            log::warn!("whether '{topic}' is compacted cannot be seen: {error}; taken as not");
+            false
+        }
+    })
 }
 
 /// The properties of the consumer.

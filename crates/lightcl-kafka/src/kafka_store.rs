@@ -12,6 +12,7 @@ use crate::records::RecordBlock;
 use crate::snapshot_topic::snapshot_records;
 use crate::store::{Committed, Pressure, Recovered, Saved, Store};
 use crate::unit_record::{CheckpointRecord, MOST_STEPS, UnitRecord};
+use crate::worker::set_restored;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lightcl_core::{Error, Output, Positions, Result};
@@ -185,7 +186,9 @@ impl KafkaStore {
             Some(_) => Keep::Value,
             None => Keep::Nothing,
         };
-        self.reader()?.read(&topic, partition, cancelled, &keep)
+        // Reading is one half of a restore, taking rows again the other.
+        let unit = self.unit.clone();
+        self.reader()?.read(&topic, partition, cancelled, &|share| set_restored(&unit, share / 2.0), &keep)
     }
 
     /// Takes in the unit's record, the places of the keys' states, and the unit's state.
@@ -290,9 +293,10 @@ impl Parking for KafkaStore {
             return Ok(Some((state.clone(), record.left)));
         }
         let Some(topic) = self.config.sink.topics.state.clone() else { return Ok(None) };
-        let partition = self.state_partition;
+        let (partition, started) = (self.state_partition, std::time::Instant::now());
         let mut values = self.reader()?.fetch(&topic, partition, &offsets)?.into_iter();
         let state = assemble(&self.key_prefix(key), STATE, &record.entry, &mut |_| values.next())?;
+        log::trace!("{}: loaded the learner of {key} in {:?}", self.unit, started.elapsed());
         Ok(Some((state, record.left)))
     }
 

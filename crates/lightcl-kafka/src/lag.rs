@@ -5,14 +5,15 @@ use crate::config::Connection;
 use crate::outbox::TopicPartition;
 use crossbeam_channel::{Sender, bounded};
 use lightcl_core::Result;
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where reading stands in a partition.
 pub struct Reading {
     /// Which.
     pub partition: TopicPartition,
-    /// The offset to be read next.
-    pub next: u64,
+    /// The offset to be read next; none while it is assigned and not read.
+    pub next: Option<u64>,
     /// Milliseconds since 1970 at which the last record read was made.
     pub timestamp_ms: Option<i64>,
 }
@@ -29,7 +30,12 @@ impl LagReporter {
         let reader = CompactedReader::new(connection, patience)?;
         let (sender, receiver) = bounded::<Vec<Reading>>(1);
         std::thread::spawn(move || {
+            let mut known = BTreeSet::new();
             for readings in receiver {
+                let here: BTreeSet<String> = readings.iter().map(|reading| reading.partition.to_string()).collect();
+                // The lag of partitions that were given away is another instance's.
+                known.difference(&here).for_each(|partition| set(partition, 0.0, 0.0));
+                known = here;
                 for reading in readings {
                     report(&reader, &reading);
                 }
@@ -45,6 +51,7 @@ impl LagReporter {
 }
 
 fn report(reader: &CompactedReader, Reading { partition, next, timestamp_ms }: &Reading) {
+    let Some(next) = next else { return };
     // Against the last stable offset: what lies in open transactions cannot be read yet.
     let Ok(end) = reader.stable_end(&partition.topic, partition.partition) else { return };
     let records = (end.max(0) as u64).saturating_sub(*next);
@@ -55,7 +62,10 @@ fn report(reader: &CompactedReader, Reading { partition, next, timestamp_ms }: &
         }
         _ => 0.0,
     };
-    let name = partition.to_string();
-    metrics::gauge!("lightcl_kafka_lag_records", "partition" => name.clone()).set(records as f64);
-    metrics::gauge!("lightcl_kafka_lag_seconds", "partition" => name).set(seconds);
+    set(&partition.to_string(), records as f64, seconds);
+}
+
+fn set(partition: &str, records: f64, seconds: f64) {
+    metrics::gauge!("lightcl_kafka_lag_records", "partition" => partition.to_owned()).set(records);
+    metrics::gauge!("lightcl_kafka_lag_seconds", "partition" => partition.to_owned()).set(seconds);
 }

@@ -177,7 +177,12 @@ impl Deliverer {
         };
         clear(producer);
         let result = match (&self.transactional_id, group) {
-            (Some(_), Some(group)) => transaction(producer, records, offsets, group),
+            (Some(_), Some(group)) => {
+                let began = Instant::now();
+                let result = transaction(producer, records, offsets, group);
+                measure(&result, began.elapsed());
+                result
+            }
             (Some(_), None) => Err(Failure::NotMember(Error::external("this instance is not a member of its group"))),
             (None, _) => plain(producer, records),
         };
@@ -186,6 +191,18 @@ impl Deliverer {
         }
         result
     }
+}
+
+/// Records how a transaction ended and how long it took.
+fn measure<T>(result: &Result<T, Failure>, elapsed: Duration) {
+    let outcome = match result {
+        Ok(_) => "committed",
+        Err(Failure::Again(_) | Failure::NotMember(_) | Failure::Refused(_)) => "aborted",
+        Err(Failure::Fenced(_)) => "fenced",
+        Err(Failure::Unknown(_)) => "unknown",
+    };
+    metrics::counter!("lightcl_kafka_transactions_total", "outcome" => outcome).increment(1);
+    metrics::histogram!("lightcl_kafka_transaction_seconds", "outcome" => outcome).record(elapsed);
 }
 
 fn clear(producer: &BaseProducer<DeliveryContext>) {

@@ -13,6 +13,8 @@ pub struct Replay {
     blocks: BTreeMap<Arc<str>, VecDeque<RecordBlock>>,
     /// Whether [`Replay::rest`] was taken.
     over: bool,
+    from: Positions,
+    committed: Positions,
 }
 
 /// What to do next.
@@ -33,7 +35,18 @@ impl Replay {
             }
         }
         let over = steps.is_empty();
-        Replay { steps, blocks: BTreeMap::new(), over }
+        Replay { steps, blocks: BTreeMap::new(), over, from: from.clone(), committed: committed.clone() }
+    }
+
+    /// The share of offsets behind us, in [0, 1].
+    pub fn progress(&self, positions: &Positions) -> f64 {
+        let (mut all, mut done) = (0, 0);
+        for (partition, &next) in &self.committed.0 {
+            let from = self.from.next(partition).min(next);
+            all += next - from;
+            done += positions.next(partition).clamp(from, next) - from;
+        }
+        if all == 0 { 1.0 } else { done as f64 / all as f64 }
     }
 
     /// Whether there is nothing to take again, and nothing of it here.
@@ -140,8 +153,10 @@ mod tests {
         let mut at = from;
         replay.add(block(0, &[0, 1, 2, 3]));
         assert!(run(&mut replay, &mut at).is_empty());
+        assert_eq!(replay.progress(&at), 0.0);
         replay.add(block(1, &[0, 2, 3, 4, 9]));
         assert_eq!(run(&mut replay, &mut at), ["1:0..2", "0:0..1", "cut", "1:3..4"]);
+        assert_eq!(replay.progress(&at), 1.0);
         let rest: Vec<_> = replay.rest().iter().map(|block| (block.partition(), block.len())).collect();
         assert_eq!(rest, [(0, 2), (1, 1)]);
         assert!(replay.is_done());

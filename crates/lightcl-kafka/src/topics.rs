@@ -1,8 +1,8 @@
 //! The topics that a job writes to: what they should be, whether they are, and how they are made.
 
-use crate::config::{SinkConfig, SourceConfig, Topics};
+use crate::config::{Connection, SinkConfig, SourceConfig, Topics};
 use lightcl_core::{Error, Result};
-use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
 
@@ -151,6 +151,29 @@ fn input_partitions(source: &SourceConfig, given: Option<i32>) -> Result<i32> {
     Ok(most)
 }
 
+/// The settings of a topic; none where this user may not see them.
+fn settings_of(admin: &Admin, topic: &str) -> Result<Option<ConfigResource>> {
+    let failed = || Error::external(format!("cannot read the settings of '{topic}'"));
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+    let answers = block_on(admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options))
+        .map_err(|error| failed().caused_by(error))?;
+    match answers.into_iter().next() {
+        Some(Ok(settings)) => Ok(Some(settings)),
+        Some(Err(RDKafkaErrorCode::TopicAuthorizationFailed)) | None => Ok(None),
+        Some(Err(code)) => Err(failed().caused_by(code)),
+    }
+}
+
+/// Whether records of a topic go away when others with their keys come; none where this user may not see its settings.
+///
+/// # Errors
+/// When no broker answers.
+pub fn is_compacted(connection: &Connection, topic: &str) -> Result<Option<bool>> {
+    let settings = settings_of(&admin(connection)?, topic)?;
+    let policy = |settings: ConfigResource| settings.get("cleanup.policy")?.value.clone();
+    Ok(settings.map(|settings| policy(settings).is_some_and(|policy| policy.contains("compact"))))
+}
+
 fn faults(admin: &Admin, plan: &TopicPlan, partitions: i32, input: i32) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     if plan.output == "state" && partitions < input {
@@ -158,19 +181,9 @@ fn faults(admin: &Admin, plan: &TopicPlan, partitions: i32, input: i32) -> Resul
             "it has {partitions} partitions, fewer than the {input} of the input: a restore reads more than its own"
         ));
     }
-    let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-    let answers = block_on(admin.describe_configs([&ResourceSpecifier::Topic(&plan.name)], &options))
-        .map_err(|error| Error::external(format!("cannot read the settings of '{}'", plan.name)).caused_by(error))?;
-    let settings = match answers.into_iter().next() {
-        Some(Ok(settings)) => settings,
-        Some(Err(RDKafkaErrorCode::TopicAuthorizationFailed)) => {
-            faults.push("its settings are not shown to this user; that takes the ACL DescribeConfigs".to_owned());
-            return Ok(faults);
-        }
-        Some(Err(code)) => {
-            return Err(Error::external(format!("cannot read the settings of '{}'", plan.name)).caused_by(code));
-        }
-        None => return Ok(faults),
+    let Some(settings) = settings_of(admin, &plan.name)? else {
+        faults.push("its settings are not shown to this user; that takes the ACL DescribeConfigs".to_owned());
+        return Ok(faults);
     };
     let value = |name: &str| settings.get(name).and_then(|entry| entry.value.clone());
     let mut change = Vec::new();

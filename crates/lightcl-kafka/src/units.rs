@@ -344,14 +344,14 @@ impl Units {
         self.inner().queues.iter().filter_map(|queue| Some((queue.partition.clone(), queue.next?))).collect()
     }
 
-    /// The same, for reports of lag.
+    /// All partitions that are assigned, for reports of lag.
     pub fn places(&self) -> Vec<Reading> {
         let inner = self.inner();
         let reading = |queue: &Queue| {
             let (partition, timestamp_ms) = (queue.partition.clone(), queue.timestamp_ms);
-            Some(Reading { partition, next: queue.next?, timestamp_ms })
+            Reading { partition, next: queue.next, timestamp_ms }
         };
-        inner.queues.iter().filter_map(reading).collect()
+        inner.queues.iter().map(reading).collect()
     }
 
     /// Partitions that were not read to their ends, and where reading stands.
@@ -394,11 +394,15 @@ impl Units {
         !inner.units.is_empty() && inner.units.iter().all(|unit| unit.phase == Phase::Failed)
     }
 
-    /// Whether partitions were assigned and their states are there.
+    /// Whether partitions were assigned and their states are there and brought forward.
     pub fn is_ready(&self) -> bool {
         let inner = self.inner();
         inner.was_assigned
-            && inner.units.iter().all(|unit| !matches!(unit.phase, Phase::Restoring | Phase::Displaced(_)))
+            && inner.units.iter().all(|unit| match unit.phase {
+                Phase::Restoring | Phase::Displaced(_) => false,
+                Phase::Running | Phase::Ending => unit.control.has_caught_up(),
+                Phase::Finished | Phase::Failed => true,
+            })
     }
 
     /// Whether no unit learns now: nothing is assigned, or states are being restored (which watches itself).

@@ -150,6 +150,9 @@ impl From<Error> for Stop {
     }
 }
 
+/// Where each partition begins.
+type Places = Vec<(TopicPartition, Place)>;
+
 /// Parts that live from the restore on.
 struct Live<'a> {
     worker: &'a Worker,
@@ -170,6 +173,11 @@ struct Live<'a> {
     /// Since when rows wait for their window.
     waiting_since: Option<Instant>,
     last_partition: Option<Arc<str>>,
+}
+
+/// Tells how far a unit is restored: reading the state is the first half, the silent replay the second.
+pub fn set_restored(unit: &str, share: f64) {
+    metrics::gauge!("lightcl_kafka_restore_progress", "unit" => unit.to_owned()).set(share);
 }
 
 impl Worker {
@@ -223,6 +231,7 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return Err(Stop::Abandoned),
             }
             if replay.is_done() {
+                self.control.catch_up();
                 live.close_window_when_late()?;
                 live.commit_when_due()?;
             }
@@ -250,8 +259,9 @@ impl Worker {
         }
     }
 
-    fn restore(&self, mut store: Box<dyn Store>) -> Result<(Live<'_>, Vec<(TopicPartition, Place)>, Replay), Stop> {
+    fn restore(&self, mut store: Box<dyn Store>) -> Result<(Live<'_>, Places, Replay), Stop> {
         let started = Instant::now();
+        set_restored(&self.unit, 0.0);
         let cancelled = || self.control.is_ending();
         let recovered = self.patiently("restoring", || store.recover(&cancelled))?;
         let format = &self.config.source.format;
@@ -295,6 +305,7 @@ impl Worker {
             if replay.is_done() { "" } else { " after a silent replay" }
         );
         metrics::histogram!("lightcl_restore_seconds").record(started.elapsed());
+        set_restored(&self.unit, if replay.is_done() { 1.0 } else { 0.5 });
         let mut live = Live {
             worker: self,
             store,
@@ -339,6 +350,7 @@ impl Live<'_> {
                     self.emit(outputs, 0, true, None, Duration::ZERO)?;
                 }
             }
+            set_restored(&self.worker.unit, 0.5 + replay.progress(&self.positions) / 2.0);
             if self.worker.control.is_ending() {
                 return Ok(());
             }
@@ -352,6 +364,9 @@ impl Live<'_> {
             self.take(&block, false)?;
         }
         self.look_who_waits(0);
+        if replay.is_done() {
+            set_restored(&self.worker.unit, 1.0);
+        }
         Ok(())
     }
 
@@ -444,6 +459,8 @@ impl Live<'_> {
         if let Some(partition) = &self.last_partition {
             self.store.took(partition, self.positions.next(partition), true);
         }
+        // The rows may have been saved while they waited: what they taught has not.
+        self.unsaved_rows = self.unsaved_rows.max(1);
         Ok(())
     }
 

@@ -43,6 +43,12 @@ fn describe_kafka() {
     describe_counter!("lightcl_kafka_stopped_units_total", Unit::Count, "Learners that could not go on");
     describe_counter!("lightcl_lost_records_total", Unit::Count, "Records gone unread that source.or_else jumped over");
     describe_counter!("lightcl_tombstones_skipped_total", Unit::Count, "Records without a value that were passed over");
+    describe_counter!("lightcl_kafka_transactions_total", Unit::Count, "Transactions, by outcome");
+    describe_histogram!("lightcl_kafka_transaction_seconds", Unit::Seconds, "Time of a transaction, by outcome");
+    describe_counter!("lightcl_kafka_output_bytes_total", Unit::Bytes, "Bytes committed to topics of outputs");
+    describe_counter!("lightcl_kafka_state_bytes_total", Unit::Bytes, "Bytes committed to the state topic");
+    describe_counter!("lightcl_kafka_claim_bytes_total", Unit::Bytes, "Bytes written to the store of claim checks");
+    describe_gauge!("lightcl_kafka_restore_progress", "How far a learner is restored, in [0, 1], by unit");
     describe_histogram!("lightcl_restore_seconds", Unit::Seconds, "Time to bring a learner's state back");
     describe_counter!("lightcl_model_swaps_total", Unit::Count, "Models put in the place of older ones while serving");
     describe_counter!("lightcl_snapshot_rejected_total", Unit::Count, "Snapshots that were incomplete or damaged");

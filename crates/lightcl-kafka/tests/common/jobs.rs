@@ -181,7 +181,10 @@ pub fn produce(producer: &BaseProducer, stream: &Stream, first: usize, rows: usi
             }
         }
     }
-    producer.flush(Duration::from_secs(60)).unwrap();
+    // Brokers may be away meanwhile.
+    while producer.in_flight_count() > 0 {
+        let _ = producer.flush(Duration::from_secs(5));
+    }
 }
 
 /// What a sequential run over the records of one partition leads to.
