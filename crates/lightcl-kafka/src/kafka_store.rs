@@ -1,15 +1,17 @@
 //! A unit's outputs, state and positions in Kafka: one transaction a commit.
 
+use crate::claims::{ClaimStore, Claims, Dropped, Placing, fetch};
 use crate::compacted::{Compacted, CompactedReader, Keep};
-use crate::config::{Delivery, SinkConfig};
+use crate::config::{Delivery, SinkConfig, ValueFormat};
 use crate::control::{Control, Wish};
 use crate::group::Group;
 use crate::learners::{Left, Parking};
 use crate::outbox::{OutRecord, Outbox, TopicPartition, offsets};
-use crate::parts::{Keyed, PartEntry, Slots, assemble, chunk_key, prefix};
+use crate::parts::{Keyed, PartEntry, Slots, chunk_key, prefix};
+use crate::predictions::PredictionSchema;
 use crate::producer::{Deliverer, Failure};
 use crate::records::RecordBlock;
-use crate::snapshot_topic::snapshot_records;
+use crate::snapshot_topic::{placed_records, snapshot_prefix};
 use crate::store::{Committed, Pressure, Recovered, Saved, Store};
 use crate::unit_record::{CheckpointRecord, MOST_STEPS, UnitRecord};
 use crate::worker::set_restored;
@@ -20,10 +22,12 @@ use rdkafka::TopicPartitionList;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Part under which a state is kept.
 const STATE: &str = "state";
+/// Wait before a store of claim checks that did not answer is asked again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What does not change while a job runs.
 pub struct KafkaStoreConfig {
@@ -39,6 +43,10 @@ pub struct KafkaStoreConfig {
     pub fresh: bool,
     /// Longest wait for a state that cannot be read.
     pub patience: Duration,
+    /// Where payloads too big for topics stand.
+    pub claims: Option<Arc<ClaimStore>>,
+    /// The schema of predictions.
+    pub prediction_schema: PredictionSchema,
 }
 
 /// The store of one unit.
@@ -62,6 +70,10 @@ pub struct KafkaStore {
     tokens: Vec<(String, usize)>,
     /// Slots of the snapshots of keys that were not parked since they were used.
     snapshot_slots: HashMap<String, Slots>,
+    state_claims: Option<Claims>,
+    snapshot_claims: Option<Claims>,
+    /// Objects that nobody needs any longer after the next commit.
+    dropped: Vec<Dropped>,
     control: Arc<Control>,
 }
 
@@ -117,6 +129,17 @@ impl KafkaStore {
         let place = |topic: &Option<String>| {
             topic.as_ref().and_then(|topic| counts.get(topic)).map_or(0, |count| first % (*count).max(1))
         };
+        let schema_id = match (config.sink.prediction_format, &topics.predictions) {
+            (ValueFormat::Avro, Some(topic)) => {
+                Some(config.prediction_schema.id(config.sink.registry.as_ref(), topic)?)
+            }
+            (ValueFormat::Avro, None) => Some(0),
+            _ => None,
+        };
+        if let Some(store) = &config.claims {
+            store.check()?;
+        }
+        let claims = |topic: &Option<String>| Some(Claims::new(config.claims.as_ref()?, topic.as_ref()?));
         let id = (config.sink.delivery == Delivery::ExactlyOnce)
             .then(|| format!("{}-{unit}", config.sink.transactional_prefix));
         Ok(KafkaStore {
@@ -131,7 +154,7 @@ impl KafkaStore {
                 topics.clone(),
                 counts,
                 partitions,
-                config.sink.prediction_format,
+                (config.sink.prediction_format, schema_id),
                 config.sink.chunk_bytes,
             )?,
             record: UnitRecord::new(unit, &config.config_sha256, config.run),
@@ -139,6 +162,9 @@ impl KafkaStore {
             unsettled: HashMap::new(),
             tokens: Vec::new(),
             snapshot_slots: HashMap::new(),
+            state_claims: claims(&topics.state),
+            snapshot_claims: claims(&topics.snapshots),
+            dropped: Vec::new(),
             control,
             config,
         })
@@ -226,7 +252,7 @@ impl KafkaStore {
             recovered.columns = Some(columns);
             if let Some(entry) = state {
                 let mut chunk = |key: &str| found.keys.get(key).and_then(|latest| latest.value.clone());
-                recovered.state = Some(assemble(&self.prefix(), STATE, entry, &mut chunk)?);
+                recovered.state = Some(fetch(self.state_claims.as_ref(), &self.prefix(), STATE, entry, &mut chunk)?);
             }
         }
         for (key, latest) in &found.keys {
@@ -257,6 +283,25 @@ impl KafkaStore {
             .collect::<Result<Vec<_>>>()?;
         self.parked.insert(record.key.clone(), Parked { record, offsets });
         Ok(())
+    }
+
+    /// Removes objects that were written for commits that never came to be.
+    fn sweep(&self) {
+        let swept = |claims: &Option<Claims>, prefix: &str, slots: Vec<&Slots>| {
+            let Some(claims) = claims else { return };
+            match claims.sweep(prefix, slots.into_iter().flat_map(Slots::objects)) {
+                Ok(0) => {}
+                Ok(count) => log::info!("{}: {count} objects of commits that never came to be are removed", self.unit),
+                Err(error) => log::warn!("{}: objects that nobody names stay: {error}", self.unit),
+            }
+        };
+        let parked = self.parked.values().map(|parked| &parked.record.slots);
+        swept(&self.state_claims, &self.prefix(), parked.chain([&self.record.state_slots]).collect());
+        let snapshots = snapshot_prefix(&self.config.model_id, &self.unit);
+        // Before this run's first snapshot, the one of a run before is in force.
+        if self.record.snapshot_slots.has(&snapshots) {
+            swept(&self.snapshot_claims, &snapshots, vec![&self.record.snapshot_slots]);
+        }
     }
 
     /// After a failure of which the outcome is unknown: whether the group has these positions now.
@@ -293,9 +338,18 @@ impl Parking for KafkaStore {
             return Ok(Some((state.clone(), record.left)));
         }
         let Some(topic) = self.config.sink.topics.state.clone() else { return Ok(None) };
-        let (partition, started) = (self.state_partition, std::time::Instant::now());
-        let mut values = self.reader()?.fetch(&topic, partition, &offsets)?.into_iter();
-        let state = assemble(&self.key_prefix(key), STATE, &record.entry, &mut |_| values.next())?;
+        let (partition, started) = (self.state_partition, Instant::now());
+        let values = if offsets.is_empty() { Vec::new() } else { self.reader()?.fetch(&topic, partition, &offsets)? };
+        let again = again(&self.control, &self.unit);
+        let state = loop {
+            let mut values = values.iter().cloned();
+            let mut chunk = |_: &str| values.next();
+            let prefix = self.key_prefix(key);
+            match fetch(self.state_claims.as_ref(), &prefix, STATE, &record.entry, &mut chunk) {
+                Err(error) if error.is_retryable() && again(&error) => {}
+                result => break result?,
+            }
+        };
         log::trace!("{}: loaded the learner of {key} in {:?}", self.unit, started.elapsed());
         Ok(Some((state, record.left)))
     }
@@ -310,12 +364,22 @@ impl Parking for KafkaStore {
     fn park(&mut self, key: &str, state: Vec<u8>, left: Left) -> Result<()> {
         let prefix = self.key_prefix(key);
         let mut slots = self.parked.get(key).map(|parked| parked.record.slots.clone()).unwrap_or_default();
-        let (chunks, entry) = slots.put(&prefix, STATE, &state, self.config.sink.chunk_bytes);
+        let again = again(&self.control, &self.unit);
+        let mut placing = Placing {
+            chunk_bytes: self.config.sink.chunk_bytes,
+            claims: self.state_claims.as_ref(),
+            dropped: std::mem::take(&mut self.dropped),
+            again: Some(&again),
+            ..Placing::default()
+        };
+        let placed = placing.put(&mut slots, &prefix, STATE, &state);
+        self.dropped = placing.dropped;
+        let (chunks, entry) = placed?;
         let snapshot_slots = self.snapshot_slots.get(key).cloned().unwrap_or_default();
         let begun = self.record.begun;
         let record = ParkedRecord { format: 1, key: key.to_owned(), entry, slots, snapshot_slots, left, begun };
         let mut offsets = self.parked.get(key).map(|parked| parked.offsets.clone()).unwrap_or_default();
-        if !chunks.is_empty() {
+        if !chunks.is_empty() || record.entry.uri.is_some() {
             offsets = vec![-1; record.entry.chunks as usize];
         }
         for (number, chunk) in chunks.into_iter().enumerate() {
@@ -408,6 +472,9 @@ impl Store for KafkaStore {
             // Clients hold memory and threads; only keys that come back are read later.
             self.reader = None;
         }
+        if recovered.found {
+            self.sweep();
+        }
         Ok(recovered)
     }
 
@@ -424,7 +491,17 @@ impl Store for KafkaStore {
             None => &mut self.record.snapshot_slots,
             Some(key) => self.snapshot_slots.entry(key.to_owned()).or_default(),
         };
-        let records = snapshot_records(slots, learner, &snapshot, self.config.sink.chunk_bytes)?;
+        let again = again(&self.control, &self.unit);
+        let mut placing = Placing {
+            chunk_bytes: self.config.sink.chunk_bytes,
+            claims: self.snapshot_claims.as_ref(),
+            dry: out,
+            dropped: std::mem::take(&mut self.dropped),
+            again: Some(&again),
+        };
+        let records = placed_records(slots, learner, &snapshot, &mut placing);
+        self.dropped = placing.dropped;
+        let records = records?;
         if out {
             return Ok(());
         }
@@ -466,14 +543,28 @@ impl Store for KafkaStore {
         let mut records = self.outbox.take().map_err(refused)?;
         let mut record = self.record.clone();
         let mut state_bytes = 0;
+        let mut dropped = self.dropped.clone();
         if let Some(Saved { state, columns }) = saved {
+            let again = again(&self.control, &self.unit);
             let entry = state.map(|state| {
                 state_bytes = state.len();
-                let (chunks, entry) =
-                    record.state_slots.put(&self.prefix(), STATE, &state, self.config.sink.chunk_bytes);
+                let mut placing = Placing {
+                    chunk_bytes: self.config.sink.chunk_bytes,
+                    claims: self.state_claims.as_ref(),
+                    dropped: std::mem::take(&mut dropped),
+                    again: Some(&again),
+                    ..Placing::default()
+                };
+                let placed = placing.put(&mut record.state_slots, &self.prefix(), STATE, &state);
+                dropped = placing.dropped;
+                let (chunks, entry) = placed?;
                 records.extend(chunks.into_iter().filter_map(|chunk| self.state_record(chunk, 0)));
-                entry
+                Ok(entry)
             });
+            let entry = entry.transpose().map_err(|error: Error| match error.is_retryable() {
+                true => Failure::Again(error),
+                false => Failure::Refused(error),
+            })?;
             record.checkpoint =
                 Some(CheckpointRecord { positions: positions.clone(), state: entry, columns: BASE64.encode(columns) });
             record.steps.clear();
@@ -529,6 +620,12 @@ impl Store for KafkaStore {
         };
         self.settle(placed);
         self.record = record;
+        self.count(&records);
+        self.dropped.clear();
+        for Dropped { topic, object: (prefix, part, sha256) } in dropped {
+            let claims = [&self.state_claims, &self.snapshot_claims].into_iter().flatten();
+            claims.filter(|claims| claims.topic() == topic).for_each(|claims| claims.remove(&prefix, &part, &sha256));
+        }
         if self.config.sink.delivery == Delivery::AtLeastOnce {
             self.commit_offsets(&offsets)?;
         }
@@ -537,6 +634,18 @@ impl Store for KafkaStore {
 }
 
 impl KafkaStore {
+    /// Counts the bytes of records that were committed.
+    fn count(&self, records: &[OutRecord]) {
+        let (mut state, mut outputs) = (0, 0);
+        for record in records {
+            let bytes = record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len);
+            let is_state = self.config.sink.topics.state.as_deref() == Some(&*record.topic);
+            *(if is_state { &mut state } else { &mut outputs }) += bytes as u64;
+        }
+        metrics::counter!("lightcl_kafka_state_bytes_total").increment(state);
+        metrics::counter!("lightcl_kafka_output_bytes_total").increment(outputs);
+    }
+
     /// Commits offsets behind what was delivered without a transaction. The state says as much: offsets that stay behind it
     /// are no harm, so that nobody waits for them who is to end.
     fn commit_offsets(&mut self, offsets: &TopicPartitionList) -> Result<(), Failure> {
@@ -570,6 +679,18 @@ impl KafkaStore {
         let parked = &self.parked;
         self.unsettled
             .retain(|key, _| parked.get(key).is_some_and(|parked| parked.offsets.iter().any(|offset| *offset < 0)));
+    }
+}
+
+/// Waits before something outside is asked again, as long as nobody wishes that the work ends at once.
+fn again<'a>(control: &'a Control, unit: &'a str) -> impl Fn(&Error) -> bool + 'a {
+    move |error| {
+        log::warn!("{unit}: {error}; trying again");
+        let until = Instant::now() + AGAIN_AFTER;
+        while control.wish() != Wish::Abandon && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        control.wish() != Wish::Abandon
     }
 }
 

@@ -89,10 +89,12 @@ fn a_short_pipeline_is_completed() {
                 ..OutputTopics::default()
             },
             prediction_format: ValueFormat::Json,
+            registry: None,
             transactional_prefix: "lightcl-shop".to_owned(),
             commit: Duration::from_secs(1),
             commit_bytes: 16 << 20,
             chunk_bytes: 512 << 10,
+            claim_check: None,
         })
     );
     assert_eq!(settings.kafka_scope(), Scope::Partition);
