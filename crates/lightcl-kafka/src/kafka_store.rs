@@ -64,6 +64,9 @@ pub struct KafkaStore {
     snapshot_partition: i32,
     /// Where the states of keys stand; none for a store without keys.
     parked: HashMap<String, Parked>,
+    /// States parked since the last look at them, with what their learners have left to do; their bytes.
+    waiting: BTreeMap<String, (Vec<u8>, Left)>,
+    waiting_bytes: usize,
     /// States parked since the last commit, still here.
     unsettled: HashMap<String, Vec<u8>>,
     /// Tokens of chunks whose place is asked for: key and number of the chunk.
@@ -159,6 +162,8 @@ impl KafkaStore {
             )?,
             record: UnitRecord::new(unit, &config.config_sha256, config.run),
             parked: HashMap::new(),
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
             unsettled: HashMap::new(),
             tokens: Vec::new(),
             snapshot_slots: HashMap::new(),
@@ -332,6 +337,7 @@ impl KafkaStore {
 
 impl Parking for KafkaStore {
     fn load(&mut self, key: &str) -> Result<Option<(Vec<u8>, Left)>> {
+        self.write_parked(Some(key))?;
         let Some(Parked { record, offsets }) = self.parked.get(key).cloned() else { return Ok(None) };
         self.snapshot_slots.insert(key.to_owned(), record.snapshot_slots.clone());
         if let Some(state) = self.unsettled.get(key) {
@@ -355,13 +361,41 @@ impl Parking for KafkaStore {
     }
 
     fn with_left(&self, wanted: &dyn Fn(Left) -> bool) -> Vec<String> {
-        let found = self.parked.iter().filter(|(_, parked)| wanted(parked.record.left));
-        let mut keys: Vec<String> = found.map(|(key, _)| key.clone()).collect();
+        let written = self.parked.iter().filter(|(key, _)| !self.waiting.contains_key(*key));
+        let written = written.map(|(key, parked)| (key, parked.record.left));
+        let all = self.waiting.iter().map(|(key, (_, left))| (key, *left)).chain(written);
+        let mut keys: Vec<String> = all.filter(|(_, left)| wanted(*left)).map(|(key, _)| key.clone()).collect();
         keys.sort_unstable();
         keys
     }
 
     fn park(&mut self, key: &str, state: Vec<u8>, left: Left) -> Result<()> {
+        // What it gave before it was parked may come behind, and with it slots that belong to this state.
+        self.waiting_bytes += state.len();
+        if let Some((before, _)) = self.waiting.insert(key.to_owned(), (state, left)) {
+            self.waiting_bytes -= before.len();
+        }
+        Ok(())
+    }
+}
+
+impl KafkaStore {
+    /// Hands over what was parked and waits for the outputs that came with it: that of one key, or of all.
+    fn write_parked(&mut self, key: Option<&str>) -> Result<()> {
+        let keys = match key {
+            Some(key) => vec![key.to_owned()],
+            None => self.waiting.keys().cloned().collect(),
+        };
+        for key in keys {
+            if let Some((state, left)) = self.waiting.remove(&key) {
+                self.waiting_bytes -= state.len();
+                self.write_state(&key, state, left)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_state(&mut self, key: &str, state: Vec<u8>, left: Left) -> Result<()> {
         let prefix = self.key_prefix(key);
         let mut slots = self.parked.get(key).map(|parked| parked.record.slots.clone()).unwrap_or_default();
         let again = again(&self.control, &self.unit);
@@ -408,6 +442,8 @@ impl Store for KafkaStore {
     fn recover(&mut self, cancelled: &dyn Fn() -> bool) -> Result<Recovered> {
         self.parked.clear();
         self.unsettled.clear();
+        self.waiting.clear();
+        self.waiting_bytes = 0;
         self.snapshot_slots.clear();
         self.record = UnitRecord::new(&self.unit, &self.config.config_sha256, self.config.run);
         // First of all: what another process left open under this id is ended now, and its producer is shut out.
@@ -530,7 +566,7 @@ impl Store for KafkaStore {
     fn pressure(&self) -> Pressure {
         if self.record.steps.len() >= MOST_STEPS {
             Pressure::Checkpoint
-        } else if self.outbox.bytes() >= self.config.sink.commit_bytes {
+        } else if self.outbox.bytes() + self.waiting_bytes >= self.config.sink.commit_bytes {
             Pressure::Commit
         } else {
             Pressure::None
@@ -539,6 +575,7 @@ impl Store for KafkaStore {
 
     fn commit(&mut self, positions: &Positions, saved: Option<Saved>) -> Result<Committed, Failure> {
         let refused = Failure::Refused;
+        self.write_parked(None).map_err(not_put)?;
         let output_bytes = self.outbox.bytes();
         let mut records = self.outbox.take().map_err(refused)?;
         let mut record = self.record.clone();
@@ -561,10 +598,7 @@ impl Store for KafkaStore {
                 records.extend(chunks.into_iter().filter_map(|chunk| self.state_record(chunk, 0)));
                 Ok(entry)
             });
-            let entry = entry.transpose().map_err(|error: Error| match error.is_retryable() {
-                true => Failure::Again(error),
-                false => Failure::Refused(error),
-            })?;
+            let entry = entry.transpose().map_err(not_put)?;
             record.checkpoint =
                 Some(CheckpointRecord { positions: positions.clone(), state: entry, columns: BASE64.encode(columns) });
             record.steps.clear();
@@ -680,6 +714,11 @@ impl KafkaStore {
         self.unsettled
             .retain(|key, _| parked.get(key).is_some_and(|parked| parked.offsets.iter().any(|offset| *offset < 0)));
     }
+}
+
+/// What a payload that could not be put in its place means for a commit.
+fn not_put(error: Error) -> Failure {
+    if error.is_retryable() { Failure::Again(error) } else { Failure::Refused(error) }
 }
 
 /// Waits before something outside is asked again, as long as nobody wishes that the work ends at once.

@@ -170,6 +170,18 @@ fn learners_of_keys_are_parked_in_a_folder() {
         outputs.push(predictions.collect::<BTreeMap<_, _>>());
         assert_eq!(chunks(broker, &stream.topic("state"), 1).is_empty(), claims);
     }
+    // A learner that is parked with what it has just given goes on in the other slot all the same.
+    let mut before: BTreeMap<Vec<u8>, (String, String)> = BTreeMap::new();
+    for message in read_all(broker, "keys-in-topic.snapshots", 1) {
+        let Some(key) = message.key().filter(|key| key.ends_with(b"/manifest")) else { continue };
+        let manifest: serde_json::Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
+        let part = &manifest["parts"]["suffix"];
+        let now = (part["sha256"].as_str().unwrap().to_owned(), part["slot"].as_str().unwrap().to_owned());
+        if let Some((sha256, slot)) = before.insert(key.to_vec(), now.clone()) {
+            assert_eq!(slot == now.1, sha256 == now.0, "{}", String::from_utf8_lossy(key));
+        }
+    }
+    assert_eq!(before.len(), 5);
     assert!(outputs[0].len() > ROWS && outputs[0] == outputs[1]);
     check_parts(folder.path());
 }
