@@ -285,11 +285,11 @@ fn mistakes_in_the_sink_point_at_the_key() {
             "12:21",
             "avro needs the address of the schema registry: set source.registry",
         ),
-        ("[sink.claim_check]\nabove_bytes = 4096\n", "12:2", "[sink.claim_check] lacks the key 'store'"),
+        ("[sink.claim_check]\nabove_bytes = 4096\n", "12:1", "[sink.claim_check] lacks the key 'store'"),
         ("[sink.claim_check]\nstore = \"ftp://h/x\"\n", "13:9", "begins with ftp://, which is not known"),
         (
             "delivery = \"at_least_once\"\n[sink.topics]\npredictions = \"p\"\n[sink.claim_check]\nstore = \"claims\"\n",
-            "15:2",
+            "15:1",
             "sink.claim_check is for states and snapshots, and neither has a topic",
         ),
         ("chunk_bytes = 10\n", "12:15", "sink.chunk_bytes must be at least 1024"),
