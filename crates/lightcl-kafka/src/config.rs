@@ -107,6 +107,8 @@ pub struct SinkConfig {
     pub topics: OutputTopics,
     /// How predictions are written.
     pub prediction_format: ValueFormat,
+    /// Where the schema of predictions is registered; Avro needs it.
+    pub registry: Option<RegistryAddress>,
     /// Prefix of `transactional.id`; topic and partition follow.
     pub transactional_prefix: String,
     /// Time between two commits.
@@ -115,6 +117,34 @@ pub struct SinkConfig {
     pub commit_bytes: usize,
     /// Largest payload of one record of state or of a snapshot; larger ones are cut into chunks.
     pub chunk_bytes: usize,
+    /// Where larger payloads stand as objects, and the topics only name them.
+    pub claim_check: Option<ClaimCheck>,
+}
+
+/// Where payloads stand that are too big for a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimCheck {
+    /// A folder (`file:///var/lib/lightcl/claims`, or a path), or a bucket (`s3://`, `gs://`, `az://`).
+    pub store: String,
+    /// Payloads of more bytes than these.
+    pub above_bytes: usize,
+}
+
+/// A schema registry with Confluent's interface.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RegistryAddress {
+    /// Its base address.
+    pub address: String,
+    /// User name and password.
+    pub auth: Option<(String, SecretSource)>,
+}
+
+impl std::fmt::Debug for RegistryAddress {
+    /// All but the password that the address may hold.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let address = crate::format::without_user_info(&self.address);
+        f.debug_struct("RegistryAddress").field("address", &address).field("auth", &self.auth).finish()
+    }
 }
 
 /// How outputs are delivered.
@@ -135,6 +165,8 @@ pub enum ValueFormat {
     Json,
     /// An Arrow IPC stream, many predictions a record.
     Arrow,
+    /// Avro behind the frame of the schema registry.
+    Avro,
 }
 
 /// Topics of the outputs.

@@ -4,6 +4,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
+use crate::claims::Claims;
 use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, kafka_error};
 use crate::config::Connection;
 use lightcl_core::{Error, Result, Snapshot};
@@ -21,6 +22,8 @@ const GROUP: &str = "lightcl-snapshot-follower";
 const PARTITIONS_EVERY: Duration = Duration::from_secs(30);
 /// Most things that one poll gives.
 const MOST_NEWS: usize = 64;
+/// Time between two attempts to read objects from a store that does not answer.
+const STORE_EVERY: Duration = Duration::from_secs(1);
 
 /// Which models are followed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -80,6 +83,8 @@ pub struct Follower {
     ahead: BTreeMap<i32, i64>,
     shelf: Shelf,
     looked: Instant,
+    /// When the store of claim checks was asked last.
+    asked: Instant,
 }
 
 impl Follower {
@@ -88,6 +93,14 @@ impl Follower {
     /// # Errors
     /// When the client cannot be made, or the brokers do not answer or do not know the topic.
     pub fn open(connection: &Connection, topic: &str, wanted: Wanted) -> Result<Self> {
+        Self::open_with(connection, topic, wanted, None)
+    }
+
+    /// As [`Follower::open`], for weights that stand in objects.
+    ///
+    /// # Errors
+    /// As [`Follower::open`].
+    pub fn open_with(connection: &Connection, topic: &str, wanted: Wanted, claims: Option<Claims>) -> Result<Self> {
         let mut config = client_config(connection)?;
         config.remove("group.instance.id");
         config
@@ -109,8 +122,9 @@ impl Follower {
             partitions: BTreeSet::new(),
             at_end: BTreeSet::new(),
             ahead: BTreeMap::new(),
-            shelf: Shelf::new(wanted),
+            shelf: Shelf::new(wanted, claims),
             looked: Instant::now(),
+            asked: Instant::now(),
         };
         let found = follower.find_partitions(CALL_TIMEOUT)?;
         follower.ahead = ends(&follower.consumer, topic, &found)?;
@@ -134,6 +148,10 @@ impl Follower {
         let mut news = Vec::new();
         loop {
             self.look_for_new_partitions()?;
+            if self.ahead.is_empty() && self.shelf.waits_for_store() && self.asked.elapsed() >= STORE_EVERY {
+                news.extend(self.shelf.take_news(true));
+                self.asked = Instant::now();
+            }
             let left = if news.is_empty() { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match self.consumer.poll(left) {
                 None if !news.is_empty() => return Ok(news),

@@ -1,5 +1,6 @@
 //! A job: the consumer on its own thread, which is the one that calls [`Job::run`], and a worker for each unit.
 
+use crate::claims::ClaimStore;
 use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, is_transient, kafka_error};
 use crate::compacted::CompactedReader;
 use crate::config::{CheckpointConfig, Scope, SinkConfig, SourceConfig, Topics};
@@ -10,6 +11,7 @@ use crate::kafka_store::{KafkaStore, KafkaStoreConfig};
 use crate::lag::LagReporter;
 use crate::learners::OperatorFactory;
 use crate::outbox::TopicPartition;
+use crate::predictions::PredictionSchema;
 use crate::refusals::{forbidden, metadata};
 use crate::sink_store::{SinkStore, no_parking};
 use crate::start::FirstLook;
@@ -122,7 +124,17 @@ impl Job {
         });
         let make_store: Arc<StoreFor> = match target {
             Target::Kafka(sink) => {
-                let config = Arc::new(KafkaStoreConfig { sink, model_id, config_sha256, run, fresh, patience });
+                let claims = sink.claim_check.as_ref().map(ClaimStore::open).transpose()?.map(Arc::new);
+                let config = Arc::new(KafkaStoreConfig {
+                    sink,
+                    model_id,
+                    config_sha256,
+                    run,
+                    fresh,
+                    patience,
+                    claims,
+                    prediction_schema: PredictionSchema::default(),
+                });
                 Arc::new(move |worker: &Worker| {
                     let store = KafkaStore::new(
                         Arc::clone(&config),

@@ -1,15 +1,17 @@
 //! A unit's outputs, state and positions in Kafka: one transaction a commit.
 
+use crate::claims::{ClaimStore, Claims, Dropped, Placing, fetch};
 use crate::compacted::{Compacted, CompactedReader, Keep};
-use crate::config::{Delivery, SinkConfig};
+use crate::config::{Delivery, SinkConfig, ValueFormat};
 use crate::control::{Control, Wish};
 use crate::group::Group;
 use crate::learners::{Left, Parking};
 use crate::outbox::{OutRecord, Outbox, TopicPartition, offsets};
-use crate::parts::{Keyed, PartEntry, Slots, assemble, chunk_key, prefix};
+use crate::parts::{Keyed, PartEntry, Slots, chunk_key, prefix};
+use crate::predictions::PredictionSchema;
 use crate::producer::{Deliverer, Failure};
 use crate::records::RecordBlock;
-use crate::snapshot_topic::snapshot_records;
+use crate::snapshot_topic::{placed_records, snapshot_prefix};
 use crate::store::{Committed, Pressure, Recovered, Saved, Store};
 use crate::unit_record::{CheckpointRecord, MOST_STEPS, UnitRecord};
 use crate::worker::set_restored;
@@ -20,10 +22,12 @@ use rdkafka::TopicPartitionList;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Part under which a state is kept.
 const STATE: &str = "state";
+/// Wait before a store of claim checks that did not answer is asked again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What does not change while a job runs.
 pub struct KafkaStoreConfig {
@@ -39,6 +43,10 @@ pub struct KafkaStoreConfig {
     pub fresh: bool,
     /// Longest wait for a state that cannot be read.
     pub patience: Duration,
+    /// Where payloads too big for topics stand.
+    pub claims: Option<Arc<ClaimStore>>,
+    /// The schema of predictions.
+    pub prediction_schema: PredictionSchema,
 }
 
 /// The store of one unit.
@@ -56,12 +64,19 @@ pub struct KafkaStore {
     snapshot_partition: i32,
     /// Where the states of keys stand; none for a store without keys.
     parked: HashMap<String, Parked>,
+    /// States parked since the last look at them, with what their learners have left to do; their bytes.
+    waiting: BTreeMap<String, (Vec<u8>, Left)>,
+    waiting_bytes: usize,
     /// States parked since the last commit, still here.
     unsettled: HashMap<String, Vec<u8>>,
     /// Tokens of chunks whose place is asked for: key and number of the chunk.
     tokens: Vec<(String, usize)>,
     /// Slots of the snapshots of keys that were not parked since they were used.
     snapshot_slots: HashMap<String, Slots>,
+    state_claims: Option<Claims>,
+    snapshot_claims: Option<Claims>,
+    /// Objects that nobody needs any longer after the next commit.
+    dropped: Vec<Dropped>,
     control: Arc<Control>,
 }
 
@@ -117,6 +132,17 @@ impl KafkaStore {
         let place = |topic: &Option<String>| {
             topic.as_ref().and_then(|topic| counts.get(topic)).map_or(0, |count| first % (*count).max(1))
         };
+        let schema_id = match (config.sink.prediction_format, &topics.predictions) {
+            (ValueFormat::Avro, Some(topic)) => {
+                Some(config.prediction_schema.id(config.sink.registry.as_ref(), topic)?)
+            }
+            (ValueFormat::Avro, None) => Some(0),
+            _ => None,
+        };
+        if let Some(store) = &config.claims {
+            store.check()?;
+        }
+        let claims = |topic: &Option<String>| Some(Claims::new(config.claims.as_ref()?, topic.as_ref()?));
         let id = (config.sink.delivery == Delivery::ExactlyOnce)
             .then(|| format!("{}-{unit}", config.sink.transactional_prefix));
         Ok(KafkaStore {
@@ -131,14 +157,19 @@ impl KafkaStore {
                 topics.clone(),
                 counts,
                 partitions,
-                config.sink.prediction_format,
+                (config.sink.prediction_format, schema_id),
                 config.sink.chunk_bytes,
             )?,
             record: UnitRecord::new(unit, &config.config_sha256, config.run),
             parked: HashMap::new(),
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
             unsettled: HashMap::new(),
             tokens: Vec::new(),
             snapshot_slots: HashMap::new(),
+            state_claims: claims(&topics.state),
+            snapshot_claims: claims(&topics.snapshots),
+            dropped: Vec::new(),
             control,
             config,
         })
@@ -226,7 +257,7 @@ impl KafkaStore {
             recovered.columns = Some(columns);
             if let Some(entry) = state {
                 let mut chunk = |key: &str| found.keys.get(key).and_then(|latest| latest.value.clone());
-                recovered.state = Some(assemble(&self.prefix(), STATE, entry, &mut chunk)?);
+                recovered.state = Some(fetch(self.state_claims.as_ref(), &self.prefix(), STATE, entry, &mut chunk)?);
             }
         }
         for (key, latest) in &found.keys {
@@ -259,6 +290,25 @@ impl KafkaStore {
         Ok(())
     }
 
+    /// Removes objects that were written for commits that never came to be.
+    fn sweep(&self) {
+        let swept = |claims: &Option<Claims>, prefix: &str, slots: Vec<&Slots>| {
+            let Some(claims) = claims else { return };
+            match claims.sweep(prefix, slots.into_iter().flat_map(Slots::objects)) {
+                Ok(0) => {}
+                Ok(count) => log::info!("{}: {count} objects of commits that never came to be are removed", self.unit),
+                Err(error) => log::warn!("{}: objects that nobody names stay: {error}", self.unit),
+            }
+        };
+        let parked = self.parked.values().map(|parked| &parked.record.slots);
+        swept(&self.state_claims, &self.prefix(), parked.chain([&self.record.state_slots]).collect());
+        let snapshots = snapshot_prefix(&self.config.model_id, &self.unit);
+        // Before this run's first snapshot, the one of a run before is in force.
+        if self.record.snapshot_slots.has(&snapshots) {
+            swept(&self.snapshot_claims, &snapshots, vec![&self.record.snapshot_slots]);
+        }
+    }
+
     /// After a failure of which the outcome is unknown: whether the group has these positions now.
     fn is_committed(&mut self, positions: &Positions, before: &Positions) -> Result<bool, Failure> {
         let unknown =
@@ -287,35 +337,83 @@ impl KafkaStore {
 
 impl Parking for KafkaStore {
     fn load(&mut self, key: &str) -> Result<Option<(Vec<u8>, Left)>> {
+        self.write_parked(Some(key))?;
         let Some(Parked { record, offsets }) = self.parked.get(key).cloned() else { return Ok(None) };
         self.snapshot_slots.insert(key.to_owned(), record.snapshot_slots.clone());
         if let Some(state) = self.unsettled.get(key) {
             return Ok(Some((state.clone(), record.left)));
         }
         let Some(topic) = self.config.sink.topics.state.clone() else { return Ok(None) };
-        let (partition, started) = (self.state_partition, std::time::Instant::now());
-        let mut values = self.reader()?.fetch(&topic, partition, &offsets)?.into_iter();
-        let state = assemble(&self.key_prefix(key), STATE, &record.entry, &mut |_| values.next())?;
+        let (partition, started) = (self.state_partition, Instant::now());
+        let values = if offsets.is_empty() { Vec::new() } else { self.reader()?.fetch(&topic, partition, &offsets)? };
+        let again = again(&self.control, &self.unit);
+        let state = loop {
+            let mut values = values.iter().cloned();
+            let mut chunk = |_: &str| values.next();
+            let prefix = self.key_prefix(key);
+            match fetch(self.state_claims.as_ref(), &prefix, STATE, &record.entry, &mut chunk) {
+                Err(error) if error.is_retryable() && again(&error) => {}
+                result => break result?,
+            }
+        };
         log::trace!("{}: loaded the learner of {key} in {:?}", self.unit, started.elapsed());
         Ok(Some((state, record.left)))
     }
 
     fn with_left(&self, wanted: &dyn Fn(Left) -> bool) -> Vec<String> {
-        let found = self.parked.iter().filter(|(_, parked)| wanted(parked.record.left));
-        let mut keys: Vec<String> = found.map(|(key, _)| key.clone()).collect();
+        let written = self.parked.iter().filter(|(key, _)| !self.waiting.contains_key(*key));
+        let written = written.map(|(key, parked)| (key, parked.record.left));
+        let all = self.waiting.iter().map(|(key, (_, left))| (key, *left)).chain(written);
+        let mut keys: Vec<String> = all.filter(|(_, left)| wanted(*left)).map(|(key, _)| key.clone()).collect();
         keys.sort_unstable();
         keys
     }
 
     fn park(&mut self, key: &str, state: Vec<u8>, left: Left) -> Result<()> {
+        // What it gave before it was parked may come behind, and with it slots that belong to this state.
+        self.waiting_bytes += state.len();
+        if let Some((before, _)) = self.waiting.insert(key.to_owned(), (state, left)) {
+            self.waiting_bytes -= before.len();
+        }
+        Ok(())
+    }
+}
+
+impl KafkaStore {
+    /// Hands over what was parked and waits for the outputs that came with it: that of one key, or of all.
+    fn write_parked(&mut self, key: Option<&str>) -> Result<()> {
+        let keys = match key {
+            Some(key) => vec![key.to_owned()],
+            None => self.waiting.keys().cloned().collect(),
+        };
+        for key in keys {
+            if let Some((state, left)) = self.waiting.remove(&key) {
+                self.waiting_bytes -= state.len();
+                self.write_state(&key, state, left)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_state(&mut self, key: &str, state: Vec<u8>, left: Left) -> Result<()> {
         let prefix = self.key_prefix(key);
         let mut slots = self.parked.get(key).map(|parked| parked.record.slots.clone()).unwrap_or_default();
-        let (chunks, entry) = slots.put(&prefix, STATE, &state, self.config.sink.chunk_bytes);
+        let again = again(&self.control, &self.unit);
+        let mut placing = Placing {
+            chunk_bytes: self.config.sink.chunk_bytes,
+            claims: self.state_claims.as_ref(),
+            dropped: std::mem::take(&mut self.dropped),
+            again: Some(&again),
+            ..Placing::default()
+        };
+        let placed = placing.put(&mut slots, &prefix, STATE, &state);
+        self.dropped = placing.dropped;
+        let (chunks, entry) = placed?;
         let snapshot_slots = self.snapshot_slots.get(key).cloned().unwrap_or_default();
         let begun = self.record.begun;
         let record = ParkedRecord { format: 1, key: key.to_owned(), entry, slots, snapshot_slots, left, begun };
         let mut offsets = self.parked.get(key).map(|parked| parked.offsets.clone()).unwrap_or_default();
-        if !chunks.is_empty() {
+        if !chunks.is_empty() || record.entry.uri.is_some() {
             offsets = vec![-1; record.entry.chunks as usize];
         }
         for (number, chunk) in chunks.into_iter().enumerate() {
@@ -344,6 +442,8 @@ impl Store for KafkaStore {
     fn recover(&mut self, cancelled: &dyn Fn() -> bool) -> Result<Recovered> {
         self.parked.clear();
         self.unsettled.clear();
+        self.waiting.clear();
+        self.waiting_bytes = 0;
         self.snapshot_slots.clear();
         self.record = UnitRecord::new(&self.unit, &self.config.config_sha256, self.config.run);
         // First of all: what another process left open under this id is ended now, and its producer is shut out.
@@ -408,6 +508,9 @@ impl Store for KafkaStore {
             // Clients hold memory and threads; only keys that come back are read later.
             self.reader = None;
         }
+        if recovered.found {
+            self.sweep();
+        }
         Ok(recovered)
     }
 
@@ -424,7 +527,17 @@ impl Store for KafkaStore {
             None => &mut self.record.snapshot_slots,
             Some(key) => self.snapshot_slots.entry(key.to_owned()).or_default(),
         };
-        let records = snapshot_records(slots, learner, &snapshot, self.config.sink.chunk_bytes)?;
+        let again = again(&self.control, &self.unit);
+        let mut placing = Placing {
+            chunk_bytes: self.config.sink.chunk_bytes,
+            claims: self.snapshot_claims.as_ref(),
+            dry: out,
+            dropped: std::mem::take(&mut self.dropped),
+            again: Some(&again),
+        };
+        let records = placed_records(slots, learner, &snapshot, &mut placing);
+        self.dropped = placing.dropped;
+        let records = records?;
         if out {
             return Ok(());
         }
@@ -453,7 +566,7 @@ impl Store for KafkaStore {
     fn pressure(&self) -> Pressure {
         if self.record.steps.len() >= MOST_STEPS {
             Pressure::Checkpoint
-        } else if self.outbox.bytes() >= self.config.sink.commit_bytes {
+        } else if self.outbox.bytes() + self.waiting_bytes >= self.config.sink.commit_bytes {
             Pressure::Commit
         } else {
             Pressure::None
@@ -462,18 +575,30 @@ impl Store for KafkaStore {
 
     fn commit(&mut self, positions: &Positions, saved: Option<Saved>) -> Result<Committed, Failure> {
         let refused = Failure::Refused;
+        self.write_parked(None).map_err(not_put)?;
         let output_bytes = self.outbox.bytes();
         let mut records = self.outbox.take().map_err(refused)?;
         let mut record = self.record.clone();
         let mut state_bytes = 0;
+        let mut dropped = self.dropped.clone();
         if let Some(Saved { state, columns }) = saved {
+            let again = again(&self.control, &self.unit);
             let entry = state.map(|state| {
                 state_bytes = state.len();
-                let (chunks, entry) =
-                    record.state_slots.put(&self.prefix(), STATE, &state, self.config.sink.chunk_bytes);
+                let mut placing = Placing {
+                    chunk_bytes: self.config.sink.chunk_bytes,
+                    claims: self.state_claims.as_ref(),
+                    dropped: std::mem::take(&mut dropped),
+                    again: Some(&again),
+                    ..Placing::default()
+                };
+                let placed = placing.put(&mut record.state_slots, &self.prefix(), STATE, &state);
+                dropped = placing.dropped;
+                let (chunks, entry) = placed?;
                 records.extend(chunks.into_iter().filter_map(|chunk| self.state_record(chunk, 0)));
-                entry
+                Ok(entry)
             });
+            let entry = entry.transpose().map_err(not_put)?;
             record.checkpoint =
                 Some(CheckpointRecord { positions: positions.clone(), state: entry, columns: BASE64.encode(columns) });
             record.steps.clear();
@@ -529,6 +654,12 @@ impl Store for KafkaStore {
         };
         self.settle(placed);
         self.record = record;
+        self.count(&records);
+        self.dropped.clear();
+        for Dropped { topic, object: (prefix, part, sha256) } in dropped {
+            let claims = [&self.state_claims, &self.snapshot_claims].into_iter().flatten();
+            claims.filter(|claims| claims.topic() == topic).for_each(|claims| claims.remove(&prefix, &part, &sha256));
+        }
         if self.config.sink.delivery == Delivery::AtLeastOnce {
             self.commit_offsets(&offsets)?;
         }
@@ -537,6 +668,18 @@ impl Store for KafkaStore {
 }
 
 impl KafkaStore {
+    /// Counts the bytes of records that were committed.
+    fn count(&self, records: &[OutRecord]) {
+        let (mut state, mut outputs) = (0, 0);
+        for record in records {
+            let bytes = record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len);
+            let is_state = self.config.sink.topics.state.as_deref() == Some(&*record.topic);
+            *(if is_state { &mut state } else { &mut outputs }) += bytes as u64;
+        }
+        metrics::counter!("lightcl_kafka_state_bytes_total").increment(state);
+        metrics::counter!("lightcl_kafka_output_bytes_total").increment(outputs);
+    }
+
     /// Commits offsets behind what was delivered without a transaction. The state says as much: offsets that stay behind it
     /// are no harm, so that nobody waits for them who is to end.
     fn commit_offsets(&mut self, offsets: &TopicPartitionList) -> Result<(), Failure> {
@@ -570,6 +713,23 @@ impl KafkaStore {
         let parked = &self.parked;
         self.unsettled
             .retain(|key, _| parked.get(key).is_some_and(|parked| parked.offsets.iter().any(|offset| *offset < 0)));
+    }
+}
+
+/// What a payload that could not be put in its place means for a commit.
+fn not_put(error: Error) -> Failure {
+    if error.is_retryable() { Failure::Again(error) } else { Failure::Refused(error) }
+}
+
+/// Waits before something outside is asked again, as long as nobody wishes that the work ends at once.
+fn again<'a>(control: &'a Control, unit: &'a str) -> impl Fn(&Error) -> bool + 'a {
+    move |error| {
+        log::warn!("{unit}: {error}; trying again");
+        let until = Instant::now() + AGAIN_AFTER;
+        while control.wish() != Wish::Abandon && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        control.wish() != Wish::Abandon
     }
 }
 

@@ -4,6 +4,7 @@
 //! all of it) and publishes predictions, boundaries, stability reports, snapshots and dead letters in one transaction with
 //! the input offsets. State stands in a compacted topic. `docs/kafka.md` explains the guarantees and their limits.
 
+pub mod claims;
 mod client;
 mod compacted;
 pub mod config;

@@ -109,12 +109,13 @@ struct Message<'a, T> {
 }
 
 impl Outbox {
-    /// An outbox for the outputs of some input partitions; `counts` says how many partitions each output topic has.
+    /// An outbox for the outputs of some input partitions; `counts` says how many partitions each output topic has, and with
+    /// the format of predictions stands the number of their schema, where they need one.
     pub fn new(
         topics: OutputTopics,
         counts: BTreeMap<String, i32>,
         sources: &[TopicPartition],
-        format: ValueFormat,
+        (format, schema_id): (ValueFormat, Option<u32>),
         most_value_bytes: usize,
     ) -> Result<Self> {
         Ok(Outbox {
@@ -122,7 +123,7 @@ impl Outbox {
             topics,
             counts,
             sources: sources.iter().map(|source| (source.name(), source.clone())).collect(),
-            predictions: PredictionWriter::new(format)?,
+            predictions: PredictionWriter::new(format, schema_id)?,
             waiting: Vec::new(),
             bytes: 0,
         })

@@ -79,6 +79,9 @@ pub struct PartEntry {
     pub bytes: u64,
     /// SHA-256 of all of them together, in hexadecimal.
     pub sha256: String,
+    /// Where it stands instead, as an object: a [claim check](crate::claims). There are no chunks then.
+    #[serde(default)]
+    pub uri: Option<String>,
 }
 
 /// Remembers which slot holds what, for each part of each prefix.
@@ -92,32 +95,90 @@ struct PartSlots {
     in_force: PartEntry,
     /// Chunks that stand in slot A and in slot B.
     chunks: [u32; 2],
+    /// What was in force before, where it is an object: a reader may be on its way to it.
+    #[serde(default)]
+    before: Option<PartEntry>,
+}
+
+/// A part that was put in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Records to write.
+    pub records: Vec<Keyed>,
+    /// Where it stands.
+    pub entry: PartEntry,
+    /// An object that nobody needs any longer, once the manifest that names the entry is there.
+    pub dropped: Option<PartEntry>,
 }
 
 impl Slots {
     /// Records to write for a part, and its entry. There are none to write when the slot in force already holds these
     /// bytes; otherwise the other slot takes them, and chunks left over there from a longer part become tombstones.
     pub fn put(&mut self, prefix: &str, part: &str, bytes: &[u8], chunk_bytes: usize) -> (Vec<Keyed>, PartEntry) {
+        let Placed { records, entry, .. } = self.place(prefix, part, bytes, sha256_hex(bytes), chunk_bytes, None);
+        (records, entry)
+    }
+
+    /// Whether these bytes are in force, in an object or not.
+    pub fn holds(&self, prefix: &str, part: &str, sha256: &str, in_object: bool) -> bool {
+        let known = self.prefixes.get(prefix).and_then(|parts| parts.get(part)).map(|known| &known.in_force);
+        known.is_some_and(|known| known.sha256 == sha256 && known.uri.is_some() == in_object)
+    }
+
+    /// As [`Slots::put`] for bytes whose hash is known. With a URI they stand in an object there, and no chunk is written.
+    pub fn place(
+        &mut self,
+        prefix: &str,
+        part: &str,
+        bytes: &[u8],
+        sha256: String,
+        chunk_bytes: usize,
+        uri: Option<String>,
+    ) -> Placed {
+        let in_force = self.holds(prefix, part, &sha256, uri.is_some());
         let parts = self.prefixes.entry(prefix.to_owned()).or_default();
-        let sha256 = sha256_hex(bytes);
         let known = parts.get(part);
-        if let Some(known) = known.filter(|known| known.in_force.sha256 == sha256) {
-            return (Vec::new(), known.in_force.clone());
+        if let Some(known) = known.filter(|_| in_force) {
+            return Placed { records: Vec::new(), entry: known.in_force.clone(), dropped: None };
         }
         let slot = known.map_or(Slot::A, |known| known.in_force.slot.other());
         let mut chunks = known.map_or([0; 2], |known| known.chunks);
         // Never more chunks than can be counted.
         let chunk_bytes = chunk_bytes.max(bytes.len() / u32::MAX as usize + 1);
+        let in_chunks = if uri.is_some() { &[][..] } else { bytes };
         let mut records: Vec<Keyed> = (0..)
-            .zip(bytes.chunks(chunk_bytes))
+            .zip(in_chunks.chunks(chunk_bytes))
             .map(|(number, chunk)| Keyed { key: chunk_key(prefix, part, slot, number), value: Some(chunk.to_vec()) })
             .collect();
         let count = records.len() as u32;
-        let before = std::mem::replace(&mut chunks[slot.number()], count);
-        records.extend((count..before).map(|number| Keyed::tombstone(chunk_key(prefix, part, slot, number))));
-        let entry = PartEntry { slot, chunks: count, bytes: bytes.len() as u64, sha256 };
-        parts.insert(part.to_owned(), PartSlots { in_force: entry.clone(), chunks });
-        (records, entry)
+        let left_over = std::mem::replace(&mut chunks[slot.number()], count);
+        records.extend((count..left_over).map(|number| Keyed::tombstone(chunk_key(prefix, part, slot, number))));
+        let entry = PartEntry { slot, chunks: count, bytes: bytes.len() as u64, sha256, uri };
+        let before = known.map(|known| known.in_force.clone()).filter(|before| before.uri.is_some());
+        let dropped = known.and_then(|known| known.before.clone());
+        // An object that is named again stays.
+        let dropped = dropped.filter(|dropped| {
+            let is_same = |other: &PartEntry| other.uri.is_some() && other.sha256 == dropped.sha256;
+            !is_same(&entry) && !before.as_ref().is_some_and(is_same)
+        });
+        parts.insert(part.to_owned(), PartSlots { in_force: entry.clone(), chunks, before });
+        Placed { records, entry, dropped }
+    }
+
+    /// Prefix, part and hash of every object that is in force or was in force before.
+    pub fn objects(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.prefixes.iter().flat_map(|(prefix, parts)| {
+            parts.iter().flat_map(move |(part, slots)| {
+                let entries = [Some(&slots.in_force), slots.before.as_ref()].into_iter().flatten();
+                let objects = entries.filter(|entry| entry.uri.is_some());
+                objects.map(move |entry| (prefix.as_str(), part.as_str(), entry.sha256.as_str()))
+            })
+        })
+    }
+
+    /// Whether anything was put under a prefix.
+    pub fn has(&self, prefix: &str) -> bool {
+        self.prefixes.get(prefix).is_some_and(|parts| !parts.is_empty())
     }
 
     /// Tombstones for every chunk of every part under the prefix, which is then forgotten. The manifest's tombstone goes
@@ -210,13 +271,15 @@ pub fn assemble(
     entry: &PartEntry,
     chunk: &mut dyn FnMut(&str) -> Option<Vec<u8>>,
 ) -> Result<Vec<u8>> {
-    let failed = |what: &str| {
-        Error::external(what)
-            .with("prefix", prefix)
-            .with("part", part)
-            .with("slot", entry.slot)
-            .with("chunks", entry.chunks)
-    };
+    let failed = |what: &str| Error::external(what).with("prefix", prefix).with("part", part).with("slot", entry.slot);
+    if let Some(uri) = &entry.uri {
+        return Err(Error::user(
+            "a payload stands in an object and not in the topic; say where with sink.claim_check, as the job that wrote it",
+        )
+        .with("prefix", prefix)
+        .with("part", part)
+        .with("uri", uri));
+    }
     // The length in the entry is not to be trusted: no memory is reserved by it.
     let mut bytes = Vec::new();
     for number in 0..entry.chunks {
@@ -234,6 +297,15 @@ pub fn assemble(
             bytes.extend_from_slice(&value);
         }
     }
+    verified(prefix, part, entry, bytes)
+}
+
+/// Checks length and hash of a part.
+///
+/// # Errors
+/// When they are not what the entry says.
+pub fn verified(prefix: &str, part: &str, entry: &PartEntry, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    let failed = |what: &str| Error::external(what).with("prefix", prefix).with("part", part).with("slot", entry.slot);
     if bytes.len() as u64 != entry.bytes {
         return Err(failed("a payload is shorter than its manifest says")
             .with("expected_bytes", entry.bytes)

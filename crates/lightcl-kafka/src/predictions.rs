@@ -1,6 +1,9 @@
 //! Predictions as values: JSON or Avro, one a record; Arrow, many a record.
 
-use crate::config::ValueFormat;
+mod avro;
+
+use crate::config::{RegistryAddress, ValueFormat};
+use crate::format::registry::Registry;
 use crate::outbox::TopicPartition;
 use arrow_array::builder::{Float32Builder, Int32Builder, StringBuilder, UInt32Builder, UInt64Builder};
 use arrow_array::{ArrayRef, RecordBatch};
@@ -8,23 +11,58 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use lightcl_core::{Error, Prediction, Result};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Rows in a record of Arrow, at most: well below a megabyte.
 const ARROW_ROWS: usize = 4096;
 
+/// The number under which the schema registry has the schema of predictions, asked for once.
+#[derive(Default)]
+pub struct PredictionSchema(OnceLock<u32>);
+
+impl PredictionSchema {
+    /// Registers the schema for the values of a topic, unless that was done.
+    ///
+    /// # Errors
+    /// When the registry does not take it; retryable where it does not answer.
+    pub fn id(&self, registry: Option<&RegistryAddress>, topic: &str) -> Result<u32> {
+        if let Some(id) = self.0.get() {
+            return Ok(*id);
+        }
+        let RegistryAddress { address, auth } = registry.ok_or_else(|| {
+            Error::user("predictions as Avro need the address of the schema registry: set source.registry")
+        })?;
+        let id = Registry::new(address, auth.as_ref())?.register(&format!("{topic}-value"), avro::SCHEMA)?;
+        Ok(*self.0.get_or_init(|| id))
+    }
+}
+
+/// The form of a prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Arrow,
+    Avro(u32),
+}
+
 /// Writes predictions in the form asked for.
 pub struct PredictionWriter {
-    format: ValueFormat,
+    form: Form,
     /// Rows that wait to become a record of Arrow, by partition.
     rows: BTreeMap<Option<i32>, Rows>,
     full: Vec<(Option<i32>, Vec<u8>)>,
 }
 
 impl PredictionWriter {
-    /// A writer.
-    pub fn new(format: ValueFormat) -> Result<Self> {
-        Ok(PredictionWriter { format, rows: BTreeMap::new(), full: Vec::new() })
+    /// A writer; Avro needs the number of its schema.
+    pub fn new(format: ValueFormat, schema_id: Option<u32>) -> Result<Self> {
+        let form = match (format, schema_id) {
+            (ValueFormat::Json, _) => Form::Json,
+            (ValueFormat::Arrow, _) => Form::Arrow,
+            (ValueFormat::Avro, Some(id)) => Form::Avro(id),
+            (ValueFormat::Avro, None) => return Err(Error::internal("predictions as Avro without a schema")),
+        };
+        Ok(PredictionWriter { form, rows: BTreeMap::new(), full: Vec::new() })
     }
 
     /// Adds a prediction, and gives its value where it is a record by itself.
@@ -35,9 +73,10 @@ impl PredictionWriter {
         prediction: &Prediction,
         partition: Option<i32>,
     ) -> Result<Option<Vec<u8>>> {
-        match self.format {
-            ValueFormat::Json => json(unit, source, prediction).map(Some),
-            ValueFormat::Arrow => {
+        match self.form {
+            Form::Json => json(unit, source, prediction).map(Some),
+            Form::Avro(schema_id) => Ok(Some(avro::encode(schema_id, unit, source, prediction))),
+            Form::Arrow => {
                 let rows = self.rows.entry(partition).or_default();
                 rows.push(unit, source, prediction);
                 if rows.count == ARROW_ROWS {

@@ -1,7 +1,8 @@
 //! Removes retired models from compacted topics.
 
+use crate::claims::{ClaimStore, Claims};
 use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, kafka_error};
-use crate::config::Connection;
+use crate::config::{ClaimCheck, Connection};
 use crate::follower::{ends, is_passing, pass};
 use crate::outbox::OutRecord;
 use crate::parts;
@@ -72,6 +73,21 @@ pub fn retire(connection: &Connection, topic: &str, retired: &Retired) -> Result
     let delivered = Deliverer::new(connection.clone(), None).deliver(&records, &TopicPartitionList::new(), None);
     delivered.map_err(Failure::into_error)?;
     Ok(records.len() as u64)
+}
+
+/// Removes the objects of a model that a topic names, once [`retire`] has removed what names them. Gives how many there were.
+///
+/// # Errors
+/// When the store cannot be used.
+pub fn retire_objects(config: &ClaimCheck, topic: &str, retired: &Retired) -> Result<usize> {
+    let claims = Claims::new(&Arc::new(ClaimStore::open(config)?), topic);
+    let model_id = retired.model_id.as_str();
+    let Some(unit) = retired.unit.as_deref() else { return claims.retire(&parts::prefix(&[model_id])) };
+    let of_learner = match unit.split_once('/') {
+        Some((unit, key)) => claims.retire(&parts::prefix(&[model_id, unit, key]))?,
+        None => 0,
+    };
+    Ok(of_learner + claims.retire(&parts::prefix(&[model_id, unit]))?)
 }
 
 /// Keys of a model that have a value, with the partition of each.

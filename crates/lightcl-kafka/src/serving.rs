@@ -9,6 +9,7 @@ mod models;
 mod outputs;
 mod rows;
 
+use crate::claims::{ClaimStore, Claims};
 use crate::config::{Scope, SinkConfig, SourceConfig};
 use crate::follower::Wanted;
 use crate::format::{Format, FormatConfig};
@@ -155,6 +156,8 @@ pub fn serve<S: Scoring>(
         .snapshots
         .as_deref()
         .ok_or_else(|| Error::user("there is no snapshot topic to follow; name it as sink.topics.snapshots"))?;
+    let store = config.sink.claim_check.as_ref().map(ClaimStore::open).transpose()?.map(Arc::new);
+    let claims = store.map(|store| Claims::new(&store, topic));
     let outputs = Arc::new(Outputs::new(&config.sink)?);
     let group = format!("{}-score", config.source.group);
     let intake = Intake::new(&config.source, &group, Arc::clone(&outputs))?;
@@ -166,7 +169,7 @@ pub fn serve<S: Scoring>(
         let (in_force, ended) = (&in_force, &ended);
         let renewing = scope.spawn(move || {
             let connection = &config.sink.connection;
-            Renewal { scoring, connection, topic, wanted, in_force, stop: ended, report }.run()
+            Renewal { scoring, connection, topic, wanted, claims, in_force, stop: ended, report }.run()
         });
         let mut serving = Serving {
             config,

@@ -7,6 +7,7 @@
 //! [encoded]: crate::parts::encoded
 //! [parts]: crate::parts
 
+use crate::claims::{Claims, Placing, fetch};
 use crate::parts::{self, Keyed, PartEntry, Slots};
 use lightcl_core::{Blob, Error, Manifest, Result, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -47,23 +48,39 @@ pub fn manifest_key(prefix: &str) -> String {
 /// # Errors
 /// When the manifest has no JSON form.
 pub fn snapshot_records(slots: &mut Slots, unit: &str, snapshot: &Snapshot, chunk_bytes: usize) -> Result<Vec<Keyed>> {
+    let mut placing = Placing { chunk_bytes, ..Placing::default() };
+    placed_records(slots, unit, snapshot, &mut placing)
+}
+
+/// As [`snapshot_records`], with weights put where `placing` says.
+///
+/// # Errors
+/// When the manifest has no JSON form, or an object cannot be written.
+pub fn placed_records(
+    slots: &mut Slots,
+    unit: &str,
+    snapshot: &Snapshot,
+    placing: &mut Placing<'_>,
+) -> Result<Vec<Keyed>> {
+    let chunk_bytes = placing.chunk_bytes;
     let no_json = |error: serde_json::Error| Error::internal("a manifest has no JSON form").caused_by(error);
     let prefix = snapshot_prefix(&snapshot.manifest.model_id, unit);
     let mut records = Vec::new();
     let mut entries = BTreeMap::new();
-    let mut put = |part: &str, bytes: &[u8]| {
-        let (chunks, entry) = slots.put(&prefix, part, bytes, chunk_bytes);
+    let mut put = |part: &str, bytes: &[u8]| -> Result<()> {
+        let (chunks, entry) = placing.put(slots, &prefix, part, bytes)?;
         records.extend(chunks);
         entries.insert(part.to_owned(), entry);
+        Ok(())
     };
     for blob in &snapshot.blobs {
-        put(&blob.role, &blob.bytes);
+        put(&blob.role, &blob.bytes)?;
     }
     // Means and categories of wide rows can make it long.
     let text = serde_json::to_vec(&snapshot.manifest).map_err(no_json)?;
     let is_long = text.len() > chunk_bytes;
     if is_long {
-        put(LONG_MANIFEST, &text);
+        put(LONG_MANIFEST, &text)?;
     }
     let snapshot = (!is_long).then(|| snapshot.manifest.clone());
     let manifest = TopicManifest { snapshot, unit: unit.to_owned(), parts: entries };
@@ -124,6 +141,20 @@ pub fn assemble_snapshot(
     known: &dyn Fn(&str) -> Option<Arc<Vec<u8>>>,
     chunk: &mut dyn FnMut(&str) -> Option<Vec<u8>>,
 ) -> Result<(TopicManifest, Snapshot)> {
+    assemble_claimed(prefix, value, None, known, chunk)
+}
+
+/// As [`assemble_snapshot`], with weights that stand in objects.
+///
+/// # Errors
+/// As [`assemble_snapshot`]; retryable when the objects cannot be had now.
+pub fn assemble_claimed(
+    prefix: &str,
+    value: &[u8],
+    claims: Option<&Claims>,
+    known: &dyn Fn(&str) -> Option<Arc<Vec<u8>>>,
+    chunk: &mut dyn FnMut(&str) -> Option<Vec<u8>>,
+) -> Result<(TopicManifest, Snapshot)> {
     let damaged = |what: &str| Error::external(what).with("prefix", prefix);
     let manifest: TopicManifest = serde_json::from_slice(value)
         .map_err(|error| damaged("a record is no manifest of a snapshot").caused_by(error))?;
@@ -131,7 +162,7 @@ pub fn assemble_snapshot(
         Some(described) => described.clone(),
         None => {
             let entry = manifest.parts.get(LONG_MANIFEST).ok_or_else(|| damaged("a manifest names no snapshot"))?;
-            serde_json::from_slice(&parts::assemble(prefix, LONG_MANIFEST, entry, chunk)?)
+            serde_json::from_slice(&fetch(claims, prefix, LONG_MANIFEST, entry, chunk)?)
                 .map_err(|error| damaged("the manifest of a snapshot cannot be read").caused_by(error))?
         }
     };
@@ -147,7 +178,7 @@ pub fn assemble_snapshot(
             entry.ok_or_else(|| damaged("a manifest does not say where weights stand").with("role", &blob.role))?;
         let bytes = match known(&entry.sha256) {
             Some(bytes) => bytes,
-            None => Arc::new(parts::assemble(prefix, &blob.role, entry, chunk)?),
+            None => Arc::new(fetch(claims, prefix, &blob.role, entry, chunk)?),
         };
         blobs.push(Blob { role: blob.role.clone(), bytes });
     }

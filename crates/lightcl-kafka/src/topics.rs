@@ -258,10 +258,12 @@ mod tests {
             delivery: Delivery::ExactlyOnce,
             topics: OutputTopics { state: topic("s"), predictions: topic("p"), ..OutputTopics::default() },
             prediction_format: ValueFormat::Json,
+            registry: None,
             transactional_prefix: "x".to_owned(),
             commit: Duration::from_secs(1),
             commit_bytes: 1,
             chunk_bytes,
+            claim_check: None,
         }
     }
 

@@ -120,10 +120,12 @@ fn config(broker: &Broker, name: &str) -> ServingConfig {
                 ..OutputTopics::default()
             },
             prediction_format: ValueFormat::Json,
+            registry: None,
             transactional_prefix: name.to_owned(),
             commit: Duration::from_millis(200),
             commit_bytes: 1 << 20,
             chunk_bytes: 1000,
+            claim_check: None,
         },
         scope: Scope::Partition,
         model_id: Some("m".into()),

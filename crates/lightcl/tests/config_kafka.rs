@@ -4,8 +4,8 @@
 use lightcl::config::{Explained, Overrides, Pipeline};
 use lightcl_core::ErrorKind;
 use lightcl_kafka::config::{
-    CheckpointConfig, Connection, Delivery, OrElse, OutputTopics, Scope, SecretSource, SinkConfig, SourceConfig, Start,
-    Topics, ValueFormat,
+    CheckpointConfig, ClaimCheck, Connection, Delivery, OrElse, OutputTopics, RegistryAddress, Scope, SecretSource,
+    SinkConfig, SourceConfig, Start, Topics, ValueFormat,
 };
 use lightcl_kafka::format::{CsvFormat, FormatConfig, FormatKind, Tombstones};
 use serde_json::Value;
@@ -89,10 +89,12 @@ fn a_short_pipeline_is_completed() {
                 ..OutputTopics::default()
             },
             prediction_format: ValueFormat::Json,
+            registry: None,
             transactional_prefix: "lightcl-shop".to_owned(),
             commit: Duration::from_secs(1),
             commit_bytes: 16 << 20,
             chunk_bytes: 512 << 10,
+            claim_check: None,
         })
     );
     assert_eq!(settings.kafka_scope(), Scope::Partition);
@@ -111,6 +113,7 @@ fn every_key_reaches_the_job() {
     let more = "[learner]\nscope = \"key\"\nmost_learners = 7\n[sink]\ntype = \"kafka\"\ndelivery = \"at_least_once\"\n\
                 brokers = \"b:1\"\nprediction_format = \"arrow\"\ntransactional_prefix = \"p\"\ncommit_ms = 20\n\
                 commit_bytes = 9\nchunk_bytes = 2048\n[sink.topics]\nstate = \"s\"\n[sink.client]\nlinger.ms = 5\n\
+                [sink.claim_check]\nstore = \"file:///claims\"\nabove_bytes = 2000\n\
                 [evaluate]\npath = \"held-out.csv\"\ntype = \"csv\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n";
     let own = "instance = \"a\"\nformat = \"csv\"\nstart = \"offsets\"\noffsets = { \"samples-0\" = 120, samples-11 = 0 }\n\
                until_end = true\nmax_wait_ms = 250\nregistry = \"http://r:8081\"\nregistry_user = \"me\"\n\
@@ -141,6 +144,10 @@ fn every_key_reaches_the_job() {
     assert_eq!(connection.secrets, BTreeMap::from(secrets.clone()));
     assert_eq!(connection.oauth_token_file.as_deref(), Some(std::path::Path::new("token")));
     let sink = pipeline.settings().kafka_sink().unwrap();
+    assert_eq!(sink.claim_check, Some(ClaimCheck { store: "file:///claims".to_owned(), above_bytes: 2000 }));
+    let password = SecretSource::Environment("REGISTRY".to_owned());
+    let registry = RegistryAddress { address: "http://r:8081".to_owned(), auth: Some(("me".to_owned(), password)) };
+    assert_eq!(sink.registry, Some(registry));
     assert_eq!((sink.delivery, sink.prediction_format), (Delivery::AtLeastOnce, ValueFormat::Arrow));
     assert_eq!((sink.commit, sink.commit_bytes, sink.chunk_bytes), (Duration::from_millis(20), 9, 2048));
     // What the sink does not say is as the source says.
@@ -273,6 +280,18 @@ fn mistakes_in_the_sink_point_at_the_key() {
         ("[sink.topics]\nstate = \"samples\"\n", "13:9", "is also consumed: the job would read what it writes"),
         ("[sink.topics]\nstate = \"s t\"\n", "13:9", "is no name of a topic"),
         ("[sink.topics]\nstatus = \"s\"\n", "13:1", "unknown key 'status' in [sink.topics]; did you mean 'state'?"),
+        (
+            "prediction_format = \"avro\"\n[sink.topics]\nstate = \"s\"\n",
+            "12:21",
+            "avro needs the address of the schema registry: set source.registry",
+        ),
+        ("[sink.claim_check]\nabove_bytes = 4096\n", "12:2", "[sink.claim_check] lacks the key 'store'"),
+        ("[sink.claim_check]\nstore = \"ftp://h/x\"\n", "13:9", "begins with ftp://, which is not known"),
+        (
+            "delivery = \"at_least_once\"\n[sink.topics]\npredictions = \"p\"\n[sink.claim_check]\nstore = \"claims\"\n",
+            "15:2",
+            "sink.claim_check is for states and snapshots, and neither has a topic",
+        ),
         ("chunk_bytes = 10\n", "12:15", "sink.chunk_bytes must be at least 1024"),
     ] {
         let message = mistake("", &with(sink));
@@ -472,6 +491,7 @@ fn the_hash_covers_how_records_become_rows_and_who_shares_a_learner() {
         "sink.topics.snapshots=other",
         "sink.commit_ms=5",
         "sink.chunk_bytes=2048",
+        "sink.claim_check.store=claims",
         "metrics.listen=127.0.0.1:1",
         "learner.scope=partition",
     ] {

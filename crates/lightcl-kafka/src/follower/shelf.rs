@@ -1,7 +1,8 @@
 //! What a follower holds: for each model the last value of each key that may still be needed.
 
 use super::{Followed, Wanted};
-use crate::snapshot_topic::{SnapshotKey, assemble_snapshot};
+use crate::claims::Claims;
+use crate::snapshot_topic::{SnapshotKey, assemble_claimed};
 use lightcl_core::{Blob, Error};
 use metrics::counter;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,6 +22,8 @@ pub(super) struct Seen<'a> {
 #[derive(Debug)]
 pub(super) struct Shelf {
     wanted: Wanted,
+    /// Where weights stand that are not in the topic.
+    claims: Option<Claims>,
     models: BTreeMap<String, Model>,
     /// Prefixes with something new since they were last looked at.
     touched: BTreeSet<String>,
@@ -54,11 +57,13 @@ struct Pending {
     error: Option<Error>,
     /// Whether it has been said.
     rejected: bool,
+    /// Whether the store of its weights did not answer, so that it is looked at again.
+    waits_for_store: bool,
 }
 
 impl Shelf {
-    pub(super) fn new(wanted: Wanted) -> Self {
-        Shelf { wanted, models: BTreeMap::new(), touched: BTreeSet::new(), past: Vec::new() }
+    pub(super) fn new(wanted: Wanted, claims: Option<Claims>) -> Self {
+        Shelf { wanted, claims, models: BTreeMap::new(), touched: BTreeSet::new(), past: Vec::new() }
     }
 
     /// Takes a record in. Gives whether it is a manifest, or the end of one.
@@ -86,6 +91,7 @@ impl Shelf {
                     value: value.to_vec(),
                     error: None,
                     rejected: false,
+                    waits_for_store: false,
                 };
                 self.past.extend(model.manifest.replace(pending).and_then(|before| model.rejected(before.error)));
             }
@@ -124,14 +130,23 @@ impl Shelf {
         let touched = if end { std::mem::take(&mut self.touched) } else { self.touched.clone() };
         for prefix in touched {
             let Some(model) = self.models.get_mut(&prefix) else { continue };
-            if let Some(followed) = model.settle(&prefix, end) {
+            if let Some(followed) = model.settle(&prefix, self.claims.as_ref(), end) {
                 if !matches!(followed, Followed::Rejected { .. }) {
                     self.touched.remove(&prefix);
                 }
                 news.push(followed);
             }
+            if model.manifest.as_ref().is_some_and(|pending| pending.waits_for_store) {
+                self.touched.insert(prefix);
+            }
         }
         news
+    }
+
+    /// Whether there are snapshots whose weights could not be had from their store, and may be later.
+    pub(super) fn waits_for_store(&self) -> bool {
+        let waits = |model: &Model| model.manifest.as_ref().is_some_and(|pending| pending.waits_for_store);
+        self.touched.iter().filter_map(|prefix| self.models.get(prefix)).any(waits)
     }
 
     /// Bytes of chunks and manifests that wait for the rest of their snapshot.
@@ -146,7 +161,7 @@ impl Shelf {
 }
 
 impl Model {
-    fn settle(&mut self, prefix: &str, end: bool) -> Option<Followed> {
+    fn settle(&mut self, prefix: &str, claims: Option<&Claims>, end: bool) -> Option<Followed> {
         let pending = self.manifest.as_mut()?;
         let known = |sha256: &str| {
             let given = self.given.as_ref()?.iter().find(|(known, _)| known == sha256);
@@ -154,7 +169,9 @@ impl Model {
         };
         let chunks = &self.chunks;
         let mut chunk = |key: &str| chunks.get(key).map(|chunk| chunk.value.clone());
-        match assemble_snapshot(prefix, &pending.value, &known, &mut chunk) {
+        let assembled = assemble_claimed(prefix, &pending.value, claims, &known, &mut chunk);
+        pending.waits_for_store = assembled.as_ref().is_err_and(Error::is_retryable);
+        match assembled {
             Ok((manifest, snapshot)) => {
                 let ((partition, offset), published_ms) = (pending.place, pending.published_ms);
                 self.manifest = None;

@@ -44,7 +44,7 @@ struct Reader {
 
 impl Reader {
     fn new(wanted: Wanted) -> Self {
-        Reader { shelf: Shelf::new(wanted), offset: 0 }
+        Reader { shelf: Shelf::new(wanted, None), offset: 0 }
     }
 
     /// Takes records in, looking for news at each manifest as a follower that has caught up does.

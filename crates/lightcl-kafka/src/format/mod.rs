@@ -18,11 +18,16 @@ mod ipc;
 mod json;
 mod reader;
 mod record_columns;
-mod registry;
+pub(crate) mod registry;
 mod schemas;
 mod table;
 mod tensor;
 mod types;
+
+/// The address of a schema registry without user name and password.
+pub(crate) fn without_user_info(address: &str) -> String {
+    registry::without_user_info(address).0
+}
 
 /// How records become rows.
 #[derive(Clone, PartialEq)]

@@ -21,7 +21,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// How a value names the schema it was written with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum SchemaId {
+pub(crate) enum SchemaId {
     Id(u32),
     Guid([u8; 16]),
 }
@@ -37,7 +37,7 @@ impl fmt::Display for SchemaId {
 
 /// What a registry says of a schema.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// The schema, with all that it refers to in its place.
     Schema(Value),
     /// A sentence that says why there is none; asking again may give one.
@@ -47,7 +47,7 @@ pub(super) enum Answer {
 }
 
 /// A schema registry.
-pub(super) struct Registry {
+pub(crate) struct Registry {
     /// Without user info and without a slash at the end.
     base: String,
     auth: Option<Auth>,
@@ -157,17 +157,71 @@ impl Registry {
         Ok(None)
     }
 
-    fn get(&self, path: &str) -> Result<Response> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
-        request = request.header("Accept", "application/vnd.schemaregistry.v1+json, application/json");
-        if let Some(auth) = &self.auth {
-            let pair = match auth {
-                Auth::Given(pair) => pair.clone(),
-                Auth::User(user, source) => format!("{user}:{}", secret(source)?),
-            };
-            request = request.header("Authorization", format!("Basic {}", BASE64_STANDARD.encode(pair)));
+    /// Registers a schema of Avro under a subject, and gives its number; that of a schema that is there is the same again.
+    /// Where registering is not allowed, the schema may have been registered by somebody who may.
+    ///
+    /// # Errors
+    /// When the registry does not take it; retryable where it may do so later.
+    pub fn register(&self, subject: &str, schema: &str) -> Result<u32> {
+        let subject_path = format!("/subjects/{}", percent_encoded(subject));
+        let path = format!("{subject_path}/versions");
+        let body = serde_json::json!({ "schema": schema }).to_string();
+        let mut response = self.call(&path, Some(&body))?;
+        let refused = response.status;
+        if matches!(refused, 401 | 403 | 405) {
+            response = self.call(&subject_path, Some(&body))?;
         }
-        let answer = request.call().and_then(|mut response| {
+        let said = |response: &Response| {
+            let message = response.body.as_ref().and_then(|body| body.get("message")).and_then(Value::as_str);
+            message.unwrap_or("nothing").to_owned()
+        };
+        let id = response.body.as_ref().and_then(|body| body.get("id")).and_then(Value::as_u64);
+        match (response.status, id.and_then(|id| u32::try_from(id).ok())) {
+            (200, Some(id)) => Ok(id),
+            (409 | 422, _) => Err(Error::user(
+                "the schema registry does not take the schema of predictions; give the topic another name, or the subject \
+                 another compatibility",
+            )
+            .with("subject", subject)
+            .with("it says", said(&response))),
+            (404, _) if matches!(refused, 401 | 403 | 405) => Err(Error::user(
+                "this user may not register schemas, and that of predictions is not registered",
+            )
+            .with("subject", subject)),
+            (status, _) => Err(self.unexpected(&path, status)),
+        }
+    }
+
+    fn get(&self, path: &str) -> Result<Response> {
+        self.call(path, None)
+    }
+
+    /// Asks, or with a body tells.
+    fn call(&self, path: &str, body: Option<&str>) -> Result<Response> {
+        let url = format!("{}{path}", self.base);
+        let authorization = match &self.auth {
+            None => None,
+            Some(auth) => {
+                let pair = match auth {
+                    Auth::Given(pair) => pair.clone(),
+                    Auth::User(user, source) => format!("{user}:{}", secret(source)?),
+                };
+                Some(format!("Basic {}", BASE64_STANDARD.encode(pair)))
+            }
+        };
+        let mut headers = vec![("Accept", "application/vnd.schemaregistry.v1+json, application/json")];
+        headers.extend(authorization.iter().map(|pair| ("Authorization", pair.as_str())));
+        let answer = match body {
+            None => {
+                headers.iter().fold(self.agent.get(url), |request, (name, value)| request.header(*name, *value)).call()
+            }
+            Some(body) => {
+                headers.push(("Content-Type", "application/vnd.schemaregistry.v1+json"));
+                let request = self.agent.post(url);
+                headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(body)
+            }
+        };
+        let answer = answer.and_then(|mut response| {
             let text = response.body_mut().with_config().limit(MOST_ANSWER_BYTES).read_to_vec()?;
             Ok(Response { status: response.status().as_u16(), body: serde_json::from_slice(&text).ok() })
         });

@@ -1,6 +1,7 @@
 //! The models in force, and the thread that renews them.
 
 use super::{Event, Scoring};
+use crate::claims::Claims;
 use crate::config::Connection;
 use crate::follower::{Followed, Follower, Wanted};
 use lightcl_core::{ErrorKind, Result, Snapshot};
@@ -71,6 +72,7 @@ pub(super) struct Renewal<'a, S: Scoring> {
     pub connection: &'a Connection,
     pub topic: &'a str,
     pub wanted: Wanted,
+    pub claims: Option<Claims>,
     pub in_force: &'a InForce<S::Model>,
     pub stop: &'a AtomicBool,
     pub report: &'a (dyn Fn(Event<'_>) + Sync),
@@ -104,7 +106,7 @@ impl<S: Scoring> Renewal<'_, S> {
 
     /// Opens the topic and follows it. Opened again, it gives all models again: those that are the same stay.
     fn follow(&self) -> Result<()> {
-        let mut follower = Follower::open(self.connection, self.topic, self.wanted.clone())?;
+        let mut follower = Follower::open_with(self.connection, self.topic, self.wanted.clone(), self.claims.clone())?;
         let mut seen: Option<BTreeSet<String>> = Some(BTreeSet::new());
         while !self.stop.load(Ordering::Relaxed) {
             let news = follower.poll(LOOK_EVERY)?;

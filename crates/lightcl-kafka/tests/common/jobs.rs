@@ -91,10 +91,12 @@ impl Stream {
                 state: Some(self.topic("state")),
             },
             prediction_format: ValueFormat::Json,
+            registry: None,
             transactional_prefix: format!("{}-job", self.name),
             commit: Duration::from_millis(200),
             commit_bytes: 4 << 20,
             chunk_bytes: 4096,
+            claim_check: None,
         }
     }
 

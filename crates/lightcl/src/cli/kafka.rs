@@ -3,7 +3,7 @@
 use super::{KafkaArgs, KafkaCommand, RetireArgs, TopicsArgs};
 use crate::config::{Overrides, Pipeline};
 use lightcl_core::{Error, Result};
-use lightcl_kafka::retire::{Retired, retire};
+use lightcl_kafka::retire::{Retired, retire, retire_objects};
 use lightcl_kafka::topics::{TopicOptions, TopicReport, TopicState, topics};
 use std::fmt::Write;
 
@@ -53,6 +53,10 @@ fn retire_model(args: &RetireArgs) -> Result<()> {
         };
         let count = retire(&sink.connection, topic, &retired)?;
         let _ = writeln!(text, "{output:13} {topic}  {count} records removed");
+        if let Some(claim_check) = &sink.claim_check {
+            let count = retire_objects(claim_check, topic, &retired)?;
+            let _ = writeln!(text, "{:13} {}  {count} objects removed", "", claim_check.store);
+        }
     }
     super::print(&text)
 }

@@ -4,8 +4,8 @@ use super::settings::{self, Property, Secret, Settings, SourceType, Timestamp};
 use chrono::DateTime;
 use lightcl_core::{Error, Result};
 use lightcl_kafka::config::{
-    CheckpointConfig, Connection, Delivery, OrElse, OutputTopics, Scope, SecretSource, SinkConfig, SourceConfig, Start,
-    Topics, ValueFormat,
+    CheckpointConfig, ClaimCheck, Connection, Delivery, OrElse, OutputTopics, RegistryAddress, Scope, SecretSource,
+    SinkConfig, SourceConfig, Start, Topics, ValueFormat,
 };
 use lightcl_kafka::format::{CsvFormat, FormatConfig, FormatKind, Tombstones};
 use std::collections::BTreeMap;
@@ -106,13 +106,15 @@ impl Settings {
                 settings::Tombstones::Skip => Tombstones::Skip,
             },
             registry: source.registry.clone(),
-            registry_auth: source
-                .registry_user
-                .clone()
-                .zip(source.secrets.get(REGISTRY_PASSWORD).map(SecretSource::from)),
+            registry_auth: self.registry_auth(),
             csv: CsvFormat { delimiter: ascii(*delimiter), quote: ascii(*quote), columns: columns.clone() },
             most_value_bytes: source.most_value_bytes,
         }
+    }
+
+    fn registry_auth(&self) -> Option<(String, SecretSource)> {
+        let password = self.source.secrets.get(REGISTRY_PASSWORD).map(SecretSource::from);
+        self.source.registry_user.clone().zip(password)
     }
 
     /// Where outputs go; none where that is the output folder.
@@ -133,11 +135,21 @@ impl Settings {
             prediction_format: match sink.prediction_format {
                 settings::ValueFormat::Json => ValueFormat::Json,
                 settings::ValueFormat::Arrow => ValueFormat::Arrow,
+                settings::ValueFormat::Avro => ValueFormat::Avro,
             },
+            registry: self
+                .source
+                .registry
+                .clone()
+                .map(|address| RegistryAddress { address, auth: self.registry_auth() }),
             transactional_prefix: sink.transactional_prefix.clone().unwrap_or_default(),
             commit: Duration::from_millis(sink.commit_ms),
             commit_bytes: sink.commit_bytes,
             chunk_bytes: sink.chunk_bytes,
+            claim_check: sink.claim_check.as_ref().map(|settings::ClaimCheck { store, above_bytes }| ClaimCheck {
+                store: store.clone(),
+                above_bytes: *above_bytes,
+            }),
         })
     }
 

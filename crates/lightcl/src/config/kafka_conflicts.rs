@@ -5,7 +5,8 @@ use super::convert_kafka::{partition_of, timestamp_ms};
 use super::document::Node;
 use super::faults::Faults;
 use super::names::nearest;
-use super::settings::{CommittedElse, Delivery, Format, Scope, Settings, Sink, SourceType, Start};
+use super::settings::{CommittedElse, Delivery, Format, Scope, Settings, Sink, SourceType, Start, ValueFormat};
+use lightcl_kafka::claims::check_address;
 use std::collections::BTreeSet;
 
 /// Fills in the defaults that depend on other keys, and spells short forms out.
@@ -200,6 +201,21 @@ fn published(settings: &Settings, sink: &Sink, said: &Node, faults: &mut Faults)
     if is_given(said, "sink.secrets") && sink.secrets.iter().flatten().any(|(name, _)| name == "registry.password") {
         faults.add(&place(said, "sink.secrets"), "registry.password stands in [source.secrets], for source and sink");
     }
+    if sink.prediction_format == ValueFormat::Avro && source.registry.is_none() {
+        let message =
+            "avro needs the address of the schema registry: set source.registry, such as \"http://127.0.0.1:8081\"";
+        faults.add(&place(said, "sink.prediction_format"), message);
+    }
+    if let Some(claims) = &sink.claim_check {
+        if let Err(error) = check_address(&claims.store) {
+            faults.add(&place(said, "sink.claim_check.store"), error.message());
+        }
+        if sink.topics.state.is_none() && sink.topics.snapshots.is_none() {
+            let message = "sink.claim_check is for states and snapshots, and neither has a topic: set sink.topics.state or \
+                           sink.topics.snapshots, or leave it out";
+            faults.add(&place(said, "sink.claim_check"), message);
+        }
+    }
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (output, topic) in sink.topics.each() {
         let Some(topic) = topic else { continue };
@@ -232,8 +248,9 @@ pub(super) fn notes(settings: &Settings, said: &Node, notes: &mut Vec<String>) {
             }
         }
     }
-    if settings.source.registry.is_some() && settings.source.format != Format::Avro {
-        notes.push("source.registry is not used: source.format is not avro".to_owned());
+    let registers = settings.sink.as_ref().is_some_and(|sink| sink.prediction_format == ValueFormat::Avro);
+    if settings.source.registry.is_some() && settings.source.format != Format::Avro && !registers {
+        notes.push("source.registry is not used: neither source.format nor sink.prediction_format is avro".to_owned());
     }
     if settings.learner.scope == Scope::Global {
         notes.push(

@@ -152,6 +152,26 @@ pub struct Sink {
     /// Properties whose values are secret, by name, and where each is read. Default: those of the source.
     #[serde(default)]
     pub secrets: Option<BTreeMap<String, Secret>>,
+    /// Payloads too big for topics stand as objects.
+    #[serde(default)]
+    pub claim_check: Option<ClaimCheck>,
+}
+
+/// Where payloads stand that are too big for topics: states and weights. Topics then only name them. Followers need it too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimCheck {
+    /// A folder that every instance sees (file:///var/lib/lightcl/claims, or a path), or a bucket (s3://, gs://, az://).
+    #[schemars(length(min = 1))]
+    pub store: String,
+    /// Payloads of more bytes than these go there; smaller ones stand in the topic, in chunks.
+    #[serde(default = "default_above_bytes")]
+    #[schemars(range(min = 1024, max = 1_073_741_824))]
+    pub above_bytes: usize,
+}
+
+fn default_above_bytes() -> usize {
+    4 << 20
 }
 
 fn default_commit_ms() -> u64 {
@@ -194,6 +214,8 @@ pub enum ValueFormat {
     Json,
     /// An Arrow IPC stream, many predictions a record.
     Arrow,
+    /// Avro behind the frame of the schema registry at source.registry, where the schema is registered.
+    Avro,
 }
 
 /// The topic of each output.

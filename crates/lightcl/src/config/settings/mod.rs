@@ -22,8 +22,8 @@ pub use detectors::{
     KswinDetector, MmdDetector, PageHinkleyDetector,
 };
 pub use kafka::{
-    CommittedElse, Delivery, Format, Property, Secret, Sink, SinkTopics, SinkType, Start, Timestamp, Tombstones,
-    ValueFormat,
+    ClaimCheck, CommittedElse, Delivery, Format, Property, Secret, Sink, SinkTopics, SinkType, Start, Timestamp,
+    Tombstones, ValueFormat,
 };
 pub use learner::{ActiveClasses, Backbone, FrozenNorm, Head, Learner, Memory, Method, Prefix, Replay, Scope};
 pub use outputs::{Checkpoint, Evaluate, Metrics, Output, PredictionFormat, Predictions, Snapshot, Stability};
