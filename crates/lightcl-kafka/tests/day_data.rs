@@ -20,11 +20,11 @@ use lightcl_kafka::{Job, Observer};
 use lightcl_stream::Operator;
 use lightcl_stream::encode::EncoderConfig;
 use lightcl_testkit::services::{self, Broker};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rdkafka::Message;
 use rdkafka::message::Headers;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 fn json_job(stream: &Stream) -> Job {
     job(stream, format_config(), EncoderConfig::new(["x", "y"], "label"))
@@ -93,13 +93,28 @@ fn a_record_of_2_mb_is_read_and_as_a_dead_letter_it_is_cut() {
     assert!(account.why(3).1.contains("JSON"), "{:?}", account.why(3));
 }
 
-/// Lingers over the first rows.
-struct Late(AtomicBool);
+/// Lingers over the first rows until it was reported how far behind reading is.
+struct Late {
+    metrics: PrometheusHandle,
+    lag_seconds: Mutex<Option<f64>>,
+}
+
+impl Late {
+    fn gauge(&self, name: &str) -> Option<f64> {
+        let begin = format!("{name}{{partition=\"ahead-0\"}} ");
+        self.metrics.render().lines().find_map(|line| line.strip_prefix(&begin)?.parse().ok())
+    }
+}
 
 impl Observer for Late {
     fn pushed(&self, _: &str, _: Option<&Operator>, _: usize, _: &[Output], _: Duration) {
-        if !self.0.swap(true, Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_secs(7));
+        let mut found = self.lag_seconds.lock().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while found.is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+            if self.gauge("lightcl_kafka_lag_records").is_some_and(|records| records > 0.0) {
+                *found = self.gauge("lightcl_kafka_lag_seconds");
+            }
         }
     }
 
@@ -112,28 +127,29 @@ fn records_dated_two_hours_ahead_are_read_and_lag_is_never_negative() {
         return;
     }
     logs();
-    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder().unwrap();
+    let metrics = PrometheusBuilder::new().install_recorder().unwrap();
     let broker = Broker::shared();
     let stream = Stream::create_with(broker, "ahead", 1, &["message.timestamp.after.max.ms=86400000"]);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
-    let ahead = |number| Sent { timestamp_ms: Some(now + 7_200_000), ..Sent::row(number) };
-    let mut records: Vec<Sent> = (0..12_000).map(ahead).collect();
-    records[11_000] = Sent { timestamp_ms: Some(now + 7_200_000), ..Sent::new("{") };
+    // More than is held of a partition whose learner is behind.
+    let padding = "z".repeat(16 << 10);
+    let ahead = |number: usize| {
+        let (x, y, label) = row(number);
+        let value = format!("{{\"x\": {x}, \"y\": {y}, \"label\": {label}, \"padding\": \"{padding}\"}}");
+        Sent { timestamp_ms: Some(now + 7_200_000), ..Sent::new(value) }
+    };
+    let mut records: Vec<Sent> = (0..2_000).map(ahead).collect();
+    records[1_800].value = Some(b"{".to_vec());
     send(&producer(broker, &[]), &stream.name, 0, &records);
     let mut job = json_job(&stream);
-    job.observer = Arc::new(Late(AtomicBool::new(false)));
+    job.source.connection.properties.insert("queued.max.messages.kbytes".into(), "1024".into());
+    let late = Arc::new(Late { metrics, lag_seconds: Mutex::default() });
+    job.observer = Arc::clone(&late) as Arc<dyn Observer>;
     let account = run(broker, &stream, job);
-    account.check_once(&[11_000]);
-    assert_eq!(header(account.letter(11_000), "source_timestamp"), Some((now + 7_200_000).to_string()));
-    let shown = metrics.render();
-    let gauge = |name: &str| -> f64 {
-        let begin = format!("{name}{{partition=\"ahead-0\"}} ");
-        let found = shown.lines().find_map(|line| line.strip_prefix(&begin));
-        found.unwrap_or_else(|| panic!("no {name}: {shown}")).parse().unwrap()
-    };
-    // The reader was behind when it was looked at, and yet not by less than no time.
-    assert!(gauge("lightcl_kafka_lag_records") > 0.0, "{shown}");
-    assert_eq!(gauge("lightcl_kafka_lag_seconds"), 0.0);
+    account.check_once(&[1_800]);
+    assert_eq!(header(account.letter(1_800), "source_timestamp"), Some((now + 7_200_000).to_string()));
+    // Reading was behind, and yet not by less than no time.
+    assert_eq!(*late.lag_seconds.lock().unwrap(), Some(0.0));
 }
 
 #[test]
