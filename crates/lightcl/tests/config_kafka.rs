@@ -520,7 +520,7 @@ fn the_hash_covers_how_records_become_rows_and_who_shares_a_learner() {
 #[test]
 fn what_does_nothing_is_noted() {
     let notes = |own: &str, more: &str| parse(own, more).notes().join("\n");
-    assert!(notes("registry = \"http://r\"\n", "").contains("source.registry is not used: source.format is not avro"));
+    assert!(notes("registry = \"http://r\"\n", "").contains("source.registry is not used: neither source.format"));
     let sink = format!("[output]\ndir = \"x\"\n[predictions]\nformat = \"jsonl\"\n{SINK}");
     let said = notes("", &sink);
     assert!(said.contains("predictions is not used") && said.contains("output is not used"), "{said}");
