@@ -85,8 +85,7 @@ mod sources {
                 && self.batches == 3
             {
                 batch.batch = batch.batch.slice(1, batch.batch.num_rows() - 1);
-                let RowOffsets::From(first) = batch.offsets else { panic!("the source lists offsets") };
-                batch.offsets = RowOffsets::From(first + 1);
+                batch.offsets = RowOffsets::From(batch.offset_of(0) + 1);
             }
             if self.fault == Fault::StartsOver && next.is_none() {
                 self.source.seek(&Positions::default())?;
