@@ -1,32 +1,27 @@
-//! Rows a second of a whole job with a learner that does nothing, beside a bare consumer that does the same decoding, in one
-//! run: JSON, Avro and Arrow. Starts a broker and a schema registry of its own.
+//! Rows a second of a whole job, side by side in one run: with a learner that does nothing beside a bare consumer that does the
+//! same decoding, and with a real learner beside the same operator fed from memory. JSON, Avro and Arrow. Starts a broker and a
+//! schema registry of its own.
 //!
-//! `cargo bench --profile dev -p lightcl-kafka --bench throughput -- [--records N] [--runs N] [--format NAME] [--smoke]`
+//! `cargo bench --profile dev -p lightcl-kafka --bench throughput -- [--records N] [--learnt N] [--runs N] [--format NAME] [--smoke]`
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark fails by panicking")]
 
+mod common;
+
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::Schema;
-use lightcl_boundary::{DetectorConfigs, build};
-use lightcl_core::{
-    Embedding, LayerReport, LearnReport, Learner, LearnerSnapshot, Logits, Output, PartBytes, Result, Samples, Stateful,
-};
-use lightcl_kafka::config::{
-    CheckpointConfig, Delivery, OrElse, OutputTopics, Scope, SinkConfig, SourceConfig, Start, Topics, ValueFormat,
-};
+use common::{Kind, Plan, STATE, Seen, fill, flag, make_operator, option, word};
+use lightcl_core::{PositionedBatch, RowOffsets};
+use lightcl_kafka::Observer;
 use lightcl_kafka::format::{self, FormatConfig, FormatKind};
 use lightcl_kafka::records::{NewRecord, RecordBlock};
-use lightcl_kafka::{Connection, Health, Job, Observer, Target};
-use lightcl_stream::encode::{Encoder, EncoderConfig};
-use lightcl_stream::{Operator, OperatorConfig};
+use lightcl_learner::{Backbone, LearnerConfig};
+use lightcl_stream::encode::EncoderConfig;
 use lightcl_testkit::services::{self, Broker, Registry};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Number columns beside the label.
@@ -34,100 +29,14 @@ const COLUMNS: [&str; 8] = ["x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7"];
 /// Rows in a record of Arrow.
 const ARROW_ROWS: usize = 100;
 
-/// Learns nothing and knows nothing, at once.
-#[derive(Clone, Default)]
-struct NullLearner;
-
-impl Stateful for NullLearner {
-    fn save(&self) -> Result<Vec<u8>> {
-        Ok(Vec::new())
-    }
-
-    fn restore(&mut self, _: &[u8]) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl Learner for NullLearner {
-    fn score(&self, _: &Samples) -> Result<Logits> {
-        Ok(Logits { classes: 0, values: Vec::new() })
-    }
-
-    fn learn(&mut self, _: &Samples) -> Result<LearnReport> {
-        Ok(LearnReport::default())
-    }
-
-    fn end_task(&mut self, _: &Samples) -> Result<()> {
-        Ok(())
-    }
-
-    fn begin_task(&mut self, _: &Samples) -> Result<()> {
-        Ok(())
-    }
-
-    fn snapshot(&self) -> Result<LearnerSnapshot> {
-        Ok(LearnerSnapshot { description: serde_json::Value::Null, blobs: Vec::new() })
-    }
-
-    fn fork(&self) -> Box<dyn Learner> {
-        Box::new(NullLearner)
-    }
-
-    fn is_prefix_frozen(&self) -> bool {
-        false
-    }
-
-    fn embed(&self, _: &Samples) -> Result<Embedding> {
-        Ok(Embedding::default())
-    }
-
-    fn score_embedding(&self, _: &Embedding) -> Result<Logits> {
-        Ok(Logits { classes: 0, values: Vec::new() })
-    }
-
-    fn layers(&self) -> Result<Vec<LayerReport>> {
-        Ok(Vec::new())
-    }
-
-    fn bytes(&self) -> Vec<PartBytes> {
-        Vec::new()
-    }
-}
-
-fn make_operator(learner: &str, schema: &Schema) -> Result<Operator> {
-    let config = OperatorConfig {
-        probe_samples: 0,
-        rollback_windows: 0,
-        snapshot_at_end: false,
-        ..OperatorConfig::new(learner)
-    };
-    let encoder = Encoder::new(EncoderConfig::new(COLUMNS, "label"), schema)?;
-    let detector = build(&["never".to_owned()], &DetectorConfigs::default())?;
-    Operator::new(config, encoder, detector, Box::new(|_: &[usize]| Ok(Box::new(NullLearner) as Box<dyn Learner>)))
-}
-
-/// When the first rows had come, the last ones, and how many.
-#[derive(Default)]
-struct Times(Mutex<Option<(Instant, Instant, usize, usize)>>);
-
-impl Observer for Times {
-    fn pushed(&self, _: &str, _: Option<&Operator>, rows: usize, _: &[Output], elapsed: Duration) {
-        let now = Instant::now();
-        let mut times = self.0.lock().unwrap();
-        let (first, _, total, head) = times.unwrap_or((now - elapsed, now, 0, rows));
-        if rows > 0 {
-            *times = Some((first, now, total + rows, head));
-        }
-    }
-
-    fn committed(&self, _: &str, _: usize, _: usize, _: Duration) {}
-}
-
+#[derive(Clone)]
 struct Case {
     name: &'static str,
+    /// The topic of the rows that are learnt from.
+    learnt: &'static str,
     format: FormatConfig,
     rows_a_record: usize,
-    value: Box<dyn Fn(usize) -> Vec<u8>>,
+    value: Arc<dyn Fn(usize) -> Vec<u8>>,
 }
 
 fn number(row: usize, column: usize) -> f64 {
@@ -159,9 +68,10 @@ fn cases(registry: &str) -> Vec<Case> {
     vec![
         Case {
             name: "json",
+            learnt: "json-learnt",
             format: format(FormatKind::Json),
             rows_a_record: 1,
-            value: Box::new(|row| {
+            value: Arc::new(|row| {
                 let fields: Vec<String> = COLUMNS
                     .iter()
                     .enumerate()
@@ -172,9 +82,10 @@ fn cases(registry: &str) -> Vec<Case> {
         },
         Case {
             name: "avro",
+            learnt: "avro-learnt",
             format: format(FormatKind::Avro),
             rows_a_record: 1,
-            value: Box::new(move |row| {
+            value: Arc::new(move |row| {
                 let mut bytes = vec![0];
                 bytes.extend_from_slice(&id.to_be_bytes());
                 (0..8).for_each(|column| bytes.extend_from_slice(&number(row, column).to_le_bytes()));
@@ -184,9 +95,10 @@ fn cases(registry: &str) -> Vec<Case> {
         },
         Case {
             name: "arrow",
+            learnt: "arrow-learnt",
             format: format(FormatKind::Arrow),
             rows_a_record: ARROW_ROWS,
-            value: Box::new(|record| {
+            value: Arc::new(|record| {
                 let all = || record * ARROW_ROWS..(record + 1) * ARROW_ROWS;
                 let mut columns: Vec<(&str, ArrayRef)> = Vec::new();
                 for (column, name) in COLUMNS.iter().enumerate() {
@@ -202,22 +114,6 @@ fn cases(registry: &str) -> Vec<Case> {
             }),
         },
     ]
-}
-
-fn fill(broker: &Broker, topic: &str, records: usize, value: &dyn Fn(usize) -> Vec<u8>) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", broker.bootstrap())
-        .set("compression.type", "lz4")
-        .set("linger.ms", "20")
-        .create()
-        .unwrap();
-    for number in 0..records {
-        let value = value(number);
-        while producer.send(BaseRecord::<str, [u8]>::to(topic).partition(0).payload(&value)).is_err() {
-            producer.poll(Duration::from_millis(10));
-        }
-    }
-    producer.flush(Duration::from_secs(60)).unwrap();
 }
 
 /// Rows a second of a loop that polls, copies and decodes.
@@ -255,76 +151,105 @@ fn bare(broker: &Broker, topic: &str, format: &FormatConfig, rows: usize, record
 }
 
 /// Rows a second of a job, from its first rows on.
-fn job(broker: &Broker, topic: &str, format: &FormatConfig, number: usize) -> f64 {
-    let times = Arc::new(Times::default());
-    let connection = Connection { brokers: broker.bootstrap(), ..Connection::default() };
-    let (opened, group) = (format.clone(), format!("{topic}-{number}"));
-    let job = Job {
-        source: SourceConfig {
-            connection: connection.clone(),
-            topics: Topics::Names(vec![topic.to_owned()]),
-            group: group.clone(),
-            instance: None,
-            start: Start::Committed(OrElse::Error),
-            until_end: true,
-            format: format.clone(),
-            max_wait: None,
-        },
-        target: Target::Kafka(SinkConfig {
-            connection,
-            delivery: Delivery::ExactlyOnce,
-            topics: OutputTopics { state: Some("state".into()), ..OutputTopics::default() },
-            prediction_format: ValueFormat::Json,
-            registry: None,
-            transactional_prefix: group.clone(),
-            commit: Duration::from_secs(1),
-            commit_bytes: 8 << 20,
-            chunk_bytes: 512 << 10,
-            claim_check: None,
-        }),
-        scope: Scope::Partition,
-        checkpoints: CheckpointConfig { every_samples: 0, every: Some(Duration::from_secs(60)) },
-        model_id: group,
-        config_sha256: String::new(),
-        fresh: false,
-        open_format: Box::new(move || format::open(&opened)),
-        make_operator: Arc::new(make_operator),
-        stop: Arc::new(AtomicBool::new(false)),
-        health: Arc::new(Health::new()),
-        observer: Arc::clone(&times) as Arc<dyn Observer>,
+fn job(broker: &Broker, case: &Case, learner: &Kind, name: String) -> f64 {
+    let seen = Arc::new(Seen::default());
+    let plan = Plan {
+        topic: case.name,
+        name,
+        format: &case.format,
+        columns: columns(),
+        learner: learner.clone(),
+        checkpoint: Duration::from_secs(60),
+        predictions: None,
     };
-    job.run().unwrap();
-    let (first, last, rows, head) = times.0.lock().unwrap().unwrap();
-    (rows - head) as f64 / (last - first).as_secs_f64()
+    plan.run(broker, Arc::clone(&seen) as Arc<dyn Observer>);
+    seen.rows_per_second()
+}
+
+fn columns() -> EncoderConfig {
+    EncoderConfig::new(COLUMNS, "label")
+}
+
+/// Rows a second of an operator that is given decoded rows.
+fn from_memory(case: &Case, learner: &Kind, rows: usize) -> f64 {
+    let mut reader = format::open(&case.format).unwrap();
+    let mut batches = Vec::new();
+    let records: Vec<usize> = (0..rows / case.rows_a_record).collect();
+    for numbers in records.chunks(1024) {
+        let mut block = RecordBlock::new(case.name, 0);
+        for &number in numbers {
+            let value = (case.value)(number);
+            block.push(NewRecord {
+                offset: number as i64,
+                timestamp_ms: None,
+                key: None,
+                value: Some(&value),
+                headers: &[],
+            });
+        }
+        let read = reader.read(&block).unwrap();
+        let offsets: Arc<[u64]> = read.records.iter().map(|&record| block.record(record).offset as u64).collect();
+        batches.push(PositionedBatch {
+            batch: read.batch,
+            partition: case.name.into(),
+            offsets: RowOffsets::Listed { next: offsets.last().map_or(0, |last| last + 1), offsets },
+            faults: read.faults,
+        });
+    }
+    let schema = batches[0].batch.schema();
+    let mut operator = make_operator(learner, columns(), false, "memory", &schema).unwrap();
+    let started = Instant::now();
+    for batch in &batches {
+        operator.push(batch).unwrap();
+    }
+    rows as f64 / started.elapsed().as_secs_f64()
 }
 
 fn main() {
     let _ = env_logger::builder().format_timestamp_millis().try_init();
-    let arguments: Vec<String> = std::env::args().collect();
-    let value = |name: &str| {
-        let at = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(at + 1)?.parse::<usize>().ok()
-    };
-    let smoke = arguments.iter().any(|argument| argument == "--smoke");
-    let rows = value("--records").unwrap_or(if smoke { 50_000 } else { 1_000_000 });
-    let runs = value("--runs").unwrap_or(if smoke { 1 } else { 3 });
+    let smoke = flag("--smoke");
+    let rows = option("--records").unwrap_or(if smoke { 50_000 } else { 1_000_000 });
+    let learnt = option("--learnt").unwrap_or(if smoke { 20_000 } else { 400_000 }).min(rows);
+    let runs = option("--runs").unwrap_or(if smoke { 1 } else { 3 });
     if !services::ready_or_skipped() {
         return;
     }
     let (broker, registry) = (Broker::start(&[]), Registry::start(&[]));
-    broker.create_topic("state", 1, &["cleanup.policy=compact"]);
-    println!("{rows} rows, best of {runs}");
+    broker.create_topic(STATE, 1, &["cleanup.policy=compact"]);
+    let real = Kind::Real(LearnerConfig {
+        backbone: Backbone::Mlp { hidden: vec![128; 4], frozen: 2 },
+        batch_samples: 32,
+        ..LearnerConfig::default()
+    });
+    let only = word("--format");
+    let kept = |case: &Case| only.as_ref().is_none_or(|only| only == case.name);
+    let cases: Vec<Case> = cases(&registry.url()).into_iter().filter(kept).collect();
+
+    println!("a learner that does nothing, {rows} rows, best of {runs}");
     println!("{:8} {:>16} {:>16} {:>8}", "format", "bare rows/s", "job rows/s", "ratio");
-    let only = arguments.iter().position(|argument| argument == "--format").and_then(|at| arguments.get(at + 1));
-    for case in cases(&registry.url()).into_iter().filter(|case| only.is_none_or(|only| only == case.name)) {
+    for case in &cases {
         broker.create_topic(case.name, 1, &[]);
         let records = rows / case.rows_a_record;
         fill(&broker, case.name, records, &case.value);
         let (mut bare_best, mut job_best) = (0.0_f64, 0.0_f64);
         for run in 0..runs {
             bare_best = bare_best.max(bare(&broker, case.name, &case.format, rows, records));
-            job_best = job_best.max(job(&broker, case.name, &case.format, run));
+            job_best = job_best.max(job(&broker, case, &Kind::Null, format!("{}-null-{run}", case.name)));
         }
         println!("{:8} {bare_best:>16.0} {job_best:>16.0} {:>8.2}", case.name, job_best / bare_best);
+    }
+
+    println!("a learner 8-128x4-10, {learnt} rows in memory, best of {runs}");
+    println!("{:8} {:>16} {:>16} {:>8}", "format", "memory rows/s", "job rows/s", "ratio");
+    for case in &cases {
+        let topic = Case { name: case.learnt, ..case.clone() };
+        broker.create_topic(topic.name, 1, &[]);
+        fill(&broker, topic.name, learnt / case.rows_a_record, &case.value);
+        let (mut memory_best, mut job_best) = (0.0_f64, 0.0_f64);
+        for run in 0..runs {
+            memory_best = memory_best.max(from_memory(case, &real, learnt));
+            job_best = job_best.max(job(&broker, &topic, &real, format!("{}-real-{run}", case.name)));
+        }
+        println!("{:8} {memory_best:>16.0} {job_best:>16.0} {:>8.2}", case.name, job_best / memory_best);
     }
 }

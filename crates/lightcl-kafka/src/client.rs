@@ -60,6 +60,13 @@ pub fn client_config(connection: &Connection) -> Result<ClientConfig> {
     Ok(config)
 }
 
+/// Sets a property that the user has not set.
+pub fn set_default(config: &mut ClientConfig, name: &str, value: &str) {
+    if config.get(name).is_none() {
+        config.set(name, value);
+    }
+}
+
 /// What a client does with logs, errors and tokens.
 #[derive(Debug, Clone, Default)]
 pub struct Context {

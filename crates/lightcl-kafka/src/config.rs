@@ -57,6 +57,18 @@ pub enum Topics {
     Pattern(String),
 }
 
+impl Topics {
+    /// What to subscribe to, as the client takes it: a pattern begins with `^`, and matches whole names.
+    pub(crate) fn subscription(&self) -> Vec<String> {
+        match self {
+            Topics::Names(names) => names.clone(),
+            Topics::Pattern(pattern) => {
+                vec![format!("^({})$", pattern.trim_start_matches('^').trim_end_matches('$'))]
+            }
+        }
+    }
+}
+
 /// Where consuming starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
@@ -193,4 +205,16 @@ pub struct CheckpointConfig {
     pub every_samples: u64,
     /// Time between checkpoints; none = none by time.
     pub every: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_to_match_whole_names_in_all_its_alternatives() {
+        let subscription = |pattern: &str| Topics::Pattern(pattern.to_owned()).subscription();
+        assert_eq!(subscription("shop|bank"), ["^(shop|bank)$"]);
+        assert_eq!(subscription("^shop-.*$"), ["^(shop-.*)$"]);
+    }
 }

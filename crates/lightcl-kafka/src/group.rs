@@ -1,11 +1,9 @@
 //! Membership in the consumer group: which partitions are ours, and what the group has committed.
 
-use crate::client::{CALL_TIMEOUT, Context, kafka_error};
+use crate::client::{CALL_TIMEOUT, Context, client_context, kafka_error};
 use crate::native;
 use crate::outbox::TopicPartition;
 use lightcl_core::{Error, Result};
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
@@ -42,31 +40,14 @@ impl GroupContext {
     }
 }
 
-impl ClientContext for GroupContext {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.context.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.context.error(error, reason);
-    }
-
-    fn stats_raw(&self, _: &[u8]) {}
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.context.generate_oauth_token(config)
-    }
-}
+client_context!(GroupContext);
 
 impl ConsumerContext for GroupContext {
     /// The crate's own version of this swallows errors of assigning.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions = partitions_of(list);
         if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            // The place does not matter yet: each partition is paused until its state is there, and then sought.
-            let assigned = list.set_all_offsets(Offset::End).and_then(|()| consumer.incremental_assign(list));
+            let assigned = at_first_offsets(consumer, list).and_then(|()| consumer.incremental_assign(list));
             let paused = assigned.and_then(|()| consumer.pause(list));
             match paused {
                 Ok(()) => self.assignments.assigned(&partitions),
@@ -79,6 +60,21 @@ impl ConsumerContext for GroupContext {
             }
         }
     }
+}
+
+/// Sets each partition to its first record. The place does not matter yet: each partition is paused until its state is there,
+/// and then sought. But it has to be a number. A place by name ("the end") is a question to the broker, and the answer may
+/// come after that seek: the client then goes where the answer says, past records that nobody has read.
+fn at_first_offsets(consumer: &BaseConsumer<GroupContext>, list: &mut TopicPartitionList) -> Result<(), KafkaError> {
+    let mut answers = true;
+    for partition in partitions_of(list) {
+        let TopicPartition { topic, partition } = partition;
+        let first = answers.then(|| consumer.fetch_watermarks(&topic, partition, CALL_TIMEOUT)).and_then(Result::ok);
+        // Without an answer any number does: that the offset is not there shows, and the seek mends it.
+        answers = first.is_some();
+        list.set_partition_offset(&topic, partition, Offset::Offset(first.map_or(0, |(low, _)| low)))?;
+    }
+    Ok(())
 }
 
 /// The partitions of a list, in order.

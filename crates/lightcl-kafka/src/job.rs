@@ -1,8 +1,8 @@
 //! A job: the consumer on its own thread, which is the one that calls [`Job::run`], and a worker for each unit.
 
 use crate::claims::ClaimStore;
-use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, is_transient, kafka_error};
-use crate::compacted::CompactedReader;
+use crate::client::{CALL_TIMEOUT, Context, client_config, give_token, is_transient, kafka_error, set_default};
+use crate::compacted::{CompactedReader, partition_count};
 use crate::config::{CheckpointConfig, Scope, SinkConfig, SourceConfig, Topics};
 use crate::ends::Ends;
 use crate::group::{Assignments, Group, GroupContext};
@@ -221,23 +221,18 @@ fn has_compacted_input(source: &SourceConfig) -> bool {
 /// The properties of the consumer.
 fn consumer_config(source: &SourceConfig) -> Result<ClientConfig> {
     let mut config = client_config(&source.connection)?;
-    let default = |config: &mut ClientConfig, name: &str, value: &str| {
-        if config.get(name).is_none() {
-            config.set(name, value);
-        }
-    };
-    default(&mut config, "session.timeout.ms", "30000");
+    set_default(&mut config, "session.timeout.ms", "30000");
     // A member that is heard of less often than its session lasts is lost again and again.
     let session = config.get("session.timeout.ms").and_then(|ms| ms.parse::<u64>().ok()).unwrap_or(30_000);
-    default(&mut config, "heartbeat.interval.ms", &(session / 3).clamp(1, 3000).to_string());
-    default(&mut config, "max.poll.interval.ms", &MAX_POLL_INTERVAL_MS.to_string());
-    default(&mut config, "check.crcs", "true");
+    set_default(&mut config, "heartbeat.interval.ms", &(session / 3).clamp(1, 3000).to_string());
+    set_default(&mut config, "max.poll.interval.ms", &MAX_POLL_INTERVAL_MS.to_string());
+    set_default(&mut config, "check.crcs", "true");
     // New partitions and topics are noticed within this time.
-    default(&mut config, "topic.metadata.refresh.interval.ms", "10000");
+    set_default(&mut config, "topic.metadata.refresh.interval.ms", "10000");
     // Small machines: what is read ahead counts a partition.
-    default(&mut config, "queued.max.messages.kbytes", "8192");
-    default(&mut config, "fetch.queue.backoff.ms", "20");
-    default(&mut config, "fetch.wait.max.ms", "100");
+    set_default(&mut config, "queued.max.messages.kbytes", "8192");
+    set_default(&mut config, "fetch.queue.backoff.ms", "20");
+    set_default(&mut config, "fetch.wait.max.ms", "100");
     config
         .set("group.id", &source.group)
         .set("partition.assignment.strategy", "cooperative-sticky")
@@ -253,23 +248,20 @@ fn consumer_config(source: &SourceConfig) -> Result<ClientConfig> {
 }
 
 fn subscribe(consumer: &BaseConsumer<GroupContext>, topics: &Topics) -> Result<()> {
-    let failed = |error| kafka_error("cannot subscribe", error);
     match topics {
         Topics::Names(names) => {
             for name in names {
                 // A topic that is not there would only show as silence.
-                crate::compacted::partition_count(consumer, name)?;
+                partition_count(consumer, name)?;
             }
-            consumer.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>()).map_err(failed)
         }
-        Topics::Pattern(pattern) => {
-            // Nobody who is not let in would hear of it.
-            metadata(consumer, None)?;
-            // The client takes what begins with ^ as a pattern; it must match all of a name.
-            let inner = pattern.trim_start_matches('^').trim_end_matches('$');
-            consumer.subscribe(&[&format!("^{inner}$")]).map_err(failed)
-        }
+        // Nobody who is not let in would hear of it.
+        Topics::Pattern(_) => drop(metadata(consumer, None)?),
     }
+    let subscription = topics.subscription();
+    consumer
+        .subscribe(&subscription.iter().map(String::as_str).collect::<Vec<_>>())
+        .map_err(|error| kafka_error("cannot subscribe", error))
 }
 
 /// What the polling thread holds.
@@ -327,19 +319,12 @@ impl Polling<'_> {
     }
 
     fn poll(&mut self) -> Result<()> {
-        let mut message = self.consumer.poll(POLL);
+        let mut wait = POLL;
         for _ in 0..POLLED_TOGETHER {
-            match message {
+            match self.consumer.poll(std::mem::take(&mut wait)) {
                 None => return Ok(()),
                 Some(Ok(message)) => self.units.route(&message),
                 Some(Err(error)) => self.take_error(error)?,
-            }
-            message = self.consumer.poll(Duration::ZERO);
-        }
-        if let Some(message) = message {
-            match message {
-                Ok(message) => self.units.route(&message),
-                Err(error) => self.take_error(error)?,
             }
         }
         Ok(())

@@ -1,28 +1,31 @@
 //! A unit's outputs, state and positions in Kafka: one transaction a commit.
 
-use crate::claims::{ClaimStore, Claims, Dropped, Placing, fetch};
-use crate::compacted::{Compacted, CompactedReader, Keep};
+use crate::claims::{ClaimStore, Claims, Dropped, Placing};
+use crate::compacted::CompactedReader;
 use crate::config::{Delivery, SinkConfig, ValueFormat};
 use crate::control::{Control, Wish};
 use crate::group::Group;
-use crate::learners::{Left, Parking};
+use crate::learners::Left;
 use crate::outbox::{OutRecord, Outbox, TopicPartition, offsets};
-use crate::parts::{Keyed, PartEntry, Slots, chunk_key, prefix};
+use crate::parts::{Keyed, Slots, prefix};
 use crate::predictions::PredictionSchema;
 use crate::producer::{Deliverer, Failure};
 use crate::records::RecordBlock;
-use crate::snapshot_topic::{placed_records, snapshot_prefix};
+use crate::snapshot_topic::placed_records;
 use crate::store::{Committed, Pressure, Recovered, Saved, Store};
 use crate::unit_record::{CheckpointRecord, MOST_STEPS, UnitRecord};
-use crate::worker::set_restored;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lightcl_core::{Error, Output, Positions, Result};
 use rdkafka::TopicPartitionList;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod parked;
+mod recovery;
+
+use parked::Parked;
 
 /// Part under which a state is kept.
 const STATE: &str = "state";
@@ -78,28 +81,6 @@ pub struct KafkaStore {
     /// Objects that nobody needs any longer after the next commit.
     dropped: Vec<Dropped>,
     control: Arc<Control>,
-}
-
-/// Where the state of a key stands.
-#[derive(Debug, Clone, PartialEq)]
-struct Parked {
-    record: ParkedRecord,
-    /// Offsets of its chunks.
-    offsets: Vec<i64>,
-}
-
-/// What the state topic says of the state of a key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct ParkedRecord {
-    format: u32,
-    key: String,
-    entry: PartEntry,
-    slots: Slots,
-    snapshot_slots: Slots,
-    left: Left,
-    /// The process in which the learners of the unit began. One that is started with --fresh leaves those parked before alone,
-    /// and so must every one after it.
-    begun: u64,
 }
 
 impl KafkaStore {
@@ -179,25 +160,14 @@ impl KafkaStore {
         prefix(&[&self.config.model_id, &self.unit])
     }
 
-    fn key_prefix(&self, key: &str) -> String {
-        prefix(&[&self.config.model_id, &self.unit, key])
-    }
-
     fn unit_key(&self) -> String {
         format!("{}/unit", self.prefix())
     }
 
     /// A record for the state topic, when there is one.
-    fn state_record(&self, Keyed { key, value }: Keyed, token: usize) -> Option<OutRecord> {
+    fn state_record(&self, keyed: Keyed, token: usize) -> Option<OutRecord> {
         let topic = self.config.sink.topics.state.as_deref()?;
-        Some(OutRecord {
-            topic: topic.into(),
-            partition: Some(self.state_partition),
-            key: Some(key.into_bytes()),
-            value,
-            headers: Vec::new(),
-            token,
-        })
+        Some(keyed_record(topic, self.state_partition, keyed, token))
     }
 
     fn reader(&mut self) -> Result<&CompactedReader> {
@@ -205,108 +175,6 @@ impl KafkaStore {
             self.reader = Some(CompactedReader::new(&self.config.sink.connection, self.config.patience)?);
         }
         self.reader.as_ref().ok_or_else(|| Error::internal("a reader that was just made is gone"))
-    }
-
-    /// Reads what the state topic holds of this unit.
-    fn read_state(&mut self, cancelled: &dyn Fn() -> bool) -> Result<Compacted> {
-        let Some(topic) = self.config.sink.topics.state.clone() else { return Ok(Compacted::default()) };
-        let (partition, prefix) = (self.state_partition, format!("{}/", self.prefix()));
-        let keep = |key: &str| match key.strip_prefix(&prefix) {
-            // Of keys only places are held: their states would not fit into memory together.
-            Some(rest) if rest.matches('/').count() >= 3 => Keep::Place,
-            Some(_) => Keep::Value,
-            None => Keep::Nothing,
-        };
-        // Reading is one half of a restore, taking rows again the other.
-        let unit = self.unit.clone();
-        self.reader()?.read(&topic, partition, cancelled, &|share| set_restored(&unit, share / 2.0), &keep)
-    }
-
-    /// Takes in the unit's record, the places of the keys' states, and the unit's state.
-    fn take_in(&mut self, found: Compacted) -> Result<Recovered> {
-        let Some(record) = found.keys.get(&self.unit_key()).and_then(|latest| latest.value.as_ref()) else {
-            return Ok(Recovered::default());
-        };
-        let record = UnitRecord::from_bytes(record)?;
-        if self.config.fresh && record.run != self.config.run {
-            // What is in force stays whole until something newer is.
-            self.record.state_slots = record.state_slots;
-            self.record.snapshot_slots = record.snapshot_slots;
-            return Ok(Recovered::default());
-        }
-        if record.config_sha256 != self.config.config_sha256 {
-            return Err(Error::user(
-                "the state was written by another configuration; go back to it, give the model another name or the job \
-                 another group, or start a new learner with --fresh",
-            )
-            .with("unit", &self.unit)
-            .with("config_sha256 of the state", &record.config_sha256)
-            .with("of this job", &self.config.config_sha256));
-        }
-        let mut recovered = Recovered {
-            found: true,
-            committed: record.committed.clone(),
-            steps: record.steps.clone(),
-            ..Recovered::default()
-        };
-        if let Some(CheckpointRecord { positions, state, columns }) = &record.checkpoint {
-            recovered.positions = positions.clone();
-            let columns = BASE64.decode(columns).map_err(|error| {
-                Error::user("the unit's record cannot be read; start a new learner with --fresh").caused_by(error)
-            })?;
-            recovered.columns = Some(columns);
-            if let Some(entry) = state {
-                let mut chunk = |key: &str| found.keys.get(key).and_then(|latest| latest.value.clone());
-                recovered.state = Some(fetch(self.state_claims.as_ref(), &self.prefix(), STATE, entry, &mut chunk)?);
-            }
-        }
-        for (key, latest) in &found.keys {
-            if let Some(value) = latest.value.as_ref().filter(|_| key.ends_with("/parked")) {
-                self.take_in_key(value, &found, record.begun)?;
-            }
-        }
-        self.record = UnitRecord { run: self.config.run, ..record };
-        Ok(recovered)
-    }
-
-    fn take_in_key(&mut self, value: &[u8], found: &Compacted, begun: u64) -> Result<()> {
-        let record: ParkedRecord = serde_json::from_slice(value).map_err(|error| {
-            Error::user("the record of a parked learner cannot be read; start new learners with --fresh")
-                .caused_by(error)
-        })?;
-        if record.begun != begun {
-            return Ok(());
-        }
-        let prefix = self.key_prefix(&record.key);
-        let offsets = (0..record.entry.chunks)
-            .map(|number| {
-                let key = chunk_key(&prefix, STATE, record.entry.slot, number);
-                found.keys.get(&key).map(|latest| latest.offset).ok_or_else(|| {
-                    Error::external("a part of a parked learner is gone from the state topic").with("key", key)
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        self.parked.insert(record.key.clone(), Parked { record, offsets });
-        Ok(())
-    }
-
-    /// Removes objects that were written for commits that never came to be.
-    fn sweep(&self) {
-        let swept = |claims: &Option<Claims>, prefix: &str, slots: Vec<&Slots>| {
-            let Some(claims) = claims else { return };
-            match claims.sweep(prefix, slots.into_iter().flat_map(Slots::objects)) {
-                Ok(0) => {}
-                Ok(count) => log::info!("{}: {count} objects of commits that never came to be are removed", self.unit),
-                Err(error) => log::warn!("{}: objects that nobody names stay: {error}", self.unit),
-            }
-        };
-        let parked = self.parked.values().map(|parked| &parked.record.slots);
-        swept(&self.state_claims, &self.prefix(), parked.chain([&self.record.state_slots]).collect());
-        let snapshots = snapshot_prefix(&self.config.model_id, &self.unit);
-        // Before this run's first snapshot, the one of a run before is in force.
-        if self.record.snapshot_slots.has(&snapshots) {
-            swept(&self.snapshot_claims, &snapshots, vec![&self.record.snapshot_slots]);
-        }
     }
 
     /// After a failure of which the outcome is unknown: whether the group has these positions now.
@@ -335,183 +203,9 @@ impl KafkaStore {
     }
 }
 
-impl Parking for KafkaStore {
-    fn load(&mut self, key: &str) -> Result<Option<(Vec<u8>, Left)>> {
-        self.write_parked(Some(key))?;
-        let Some(Parked { record, offsets }) = self.parked.get(key).cloned() else { return Ok(None) };
-        self.snapshot_slots.insert(key.to_owned(), record.snapshot_slots.clone());
-        if let Some(state) = self.unsettled.get(key) {
-            return Ok(Some((state.clone(), record.left)));
-        }
-        let Some(topic) = self.config.sink.topics.state.clone() else { return Ok(None) };
-        let (partition, started) = (self.state_partition, Instant::now());
-        let values = if offsets.is_empty() { Vec::new() } else { self.reader()?.fetch(&topic, partition, &offsets)? };
-        let again = again(&self.control, &self.unit);
-        let state = loop {
-            let mut values = values.iter().cloned();
-            let mut chunk = |_: &str| values.next();
-            let prefix = self.key_prefix(key);
-            match fetch(self.state_claims.as_ref(), &prefix, STATE, &record.entry, &mut chunk) {
-                Err(error) if error.is_retryable() && again(&error) => {}
-                result => break result?,
-            }
-        };
-        log::trace!("{}: loaded the learner of {key} in {:?}", self.unit, started.elapsed());
-        Ok(Some((state, record.left)))
-    }
-
-    fn with_left(&self, wanted: &dyn Fn(Left) -> bool) -> Vec<String> {
-        let written = self.parked.iter().filter(|(key, _)| !self.waiting.contains_key(*key));
-        let written = written.map(|(key, parked)| (key, parked.record.left));
-        let all = self.waiting.iter().map(|(key, (_, left))| (key, *left)).chain(written);
-        let mut keys: Vec<String> = all.filter(|(_, left)| wanted(*left)).map(|(key, _)| key.clone()).collect();
-        keys.sort_unstable();
-        keys
-    }
-
-    fn park(&mut self, key: &str, state: Vec<u8>, left: Left) -> Result<()> {
-        // What it gave before it was parked may come behind, and with it slots that belong to this state.
-        self.waiting_bytes += state.len();
-        if let Some((before, _)) = self.waiting.insert(key.to_owned(), (state, left)) {
-            self.waiting_bytes -= before.len();
-        }
-        Ok(())
-    }
-}
-
-impl KafkaStore {
-    /// Hands over what was parked and waits for the outputs that came with it: that of one key, or of all.
-    fn write_parked(&mut self, key: Option<&str>) -> Result<()> {
-        let keys = match key {
-            Some(key) => vec![key.to_owned()],
-            None => self.waiting.keys().cloned().collect(),
-        };
-        for key in keys {
-            if let Some((state, left)) = self.waiting.remove(&key) {
-                self.waiting_bytes -= state.len();
-                self.write_state(&key, state, left)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_state(&mut self, key: &str, state: Vec<u8>, left: Left) -> Result<()> {
-        let prefix = self.key_prefix(key);
-        let mut slots = self.parked.get(key).map(|parked| parked.record.slots.clone()).unwrap_or_default();
-        let again = again(&self.control, &self.unit);
-        let mut placing = Placing {
-            chunk_bytes: self.config.sink.chunk_bytes,
-            claims: self.state_claims.as_ref(),
-            dropped: std::mem::take(&mut self.dropped),
-            again: Some(&again),
-            ..Placing::default()
-        };
-        let placed = placing.put(&mut slots, &prefix, STATE, &state);
-        self.dropped = placing.dropped;
-        let (chunks, entry) = placed?;
-        let snapshot_slots = self.snapshot_slots.get(key).cloned().unwrap_or_default();
-        let begun = self.record.begun;
-        let record = ParkedRecord { format: 1, key: key.to_owned(), entry, slots, snapshot_slots, left, begun };
-        let mut offsets = self.parked.get(key).map(|parked| parked.offsets.clone()).unwrap_or_default();
-        if !chunks.is_empty() || record.entry.uri.is_some() {
-            offsets = vec![-1; record.entry.chunks as usize];
-        }
-        for (number, chunk) in chunks.into_iter().enumerate() {
-            let token = if chunk.value.is_some() {
-                self.tokens.push((key.to_owned(), number));
-                self.tokens.len()
-            } else {
-                0
-            };
-            if let Some(record) = self.state_record(chunk, token) {
-                self.outbox.push(record);
-            }
-        }
-        let value = serde_json::to_vec(&record)
-            .map_err(|error| Error::internal("the record of a parked learner has no JSON form").caused_by(error))?;
-        if let Some(record) = self.state_record(Keyed { key: format!("{prefix}/parked"), value: Some(value) }, 0) {
-            self.outbox.push(record);
-        }
-        self.parked.insert(key.to_owned(), Parked { record, offsets });
-        self.unsettled.insert(key.to_owned(), state);
-        Ok(())
-    }
-}
-
 impl Store for KafkaStore {
     fn recover(&mut self, cancelled: &dyn Fn() -> bool) -> Result<Recovered> {
-        self.parked.clear();
-        self.unsettled.clear();
-        self.waiting.clear();
-        self.waiting_bytes = 0;
-        self.snapshot_slots.clear();
-        self.record = UnitRecord::new(&self.unit, &self.config.config_sha256, self.config.run);
-        // First of all: what another process left open under this id is ended now, and its producer is shut out.
-        self.deliverer.open()?;
-        let found = self.read_state(cancelled)?;
-        let (low, end) = (found.low, found.end);
-        let mut recovered = self.take_in(found)?;
-        let committed = self.group.committed(&self.partitions)?;
-        if self.config.fresh && !recovered.found {
-            return Ok(recovered);
-        }
-        if !recovered.found {
-            let told = self.partitions.iter().zip(&committed).find_map(|(source, offset)| Some((source, (*offset)?)));
-            if let Some((source, offset)) = told {
-                return Err(state_lost(
-                    "the group has committed offsets, but the state topic holds no state of this unit",
-                    &self.config.sink.topics.state,
-                )
-                .with("partition", source)
-                .with("committed offset", offset)
-                .with("unit", &self.unit));
-            }
-            if low > 0 && end == low {
-                return Err(state_lost(
-                    "the state topic is empty, but had records once: they were deleted",
-                    &self.config.sink.topics.state,
-                )
-                .with("first offset", low)
-                .with("unit", &self.unit));
-            }
-        }
-        for (source, offset) in self.partitions.clone().iter().zip(committed) {
-            let known = recovered.committed.0.get(&*source.name()).copied();
-            match (known, offset) {
-                (Some(known), Some(offset)) if known as i64 != offset => {
-                    // Without transactions the offsets may be behind: outputs and state were out before them.
-                    if self.config.sink.delivery == Delivery::AtLeastOnce && offset < known as i64 {
-                        continue;
-                    }
-                    return Err(Error::user(
-                        "the group's committed offset is not the one that the state was committed with: somebody moved \
-                         it, or another job has the same state topic and model. Set it back, give each job its own, or \
-                         start a new learner with --fresh",
-                    )
-                    .with("partition", source)
-                    .with("committed offset", offset)
-                    .with("offset of the state", known));
-                }
-                (Some(known), None) => {
-                    log::warn!(
-                        "{source}: the group has forgotten its offset; going on at {known}, where the state stands"
-                    );
-                }
-                (None, Some(offset)) if recovered.found => {
-                    // A partition that was committed by somebody else: a unit of several partitions that grew.
-                    recovered.committed.advance(&source.name(), offset as u64);
-                }
-                _ => {}
-            }
-        }
-        if self.parked.is_empty() {
-            // Clients hold memory and threads; only keys that come back are read later.
-            self.reader = None;
-        }
-        if recovered.found {
-            self.sweep();
-        }
-        Ok(recovered)
+        self.read_back(cancelled)
     }
 
     fn add(&mut self, learner: &str, output: Output, block: &RecordBlock, out: bool) -> Result<()> {
@@ -541,15 +235,8 @@ impl Store for KafkaStore {
         if out {
             return Ok(());
         }
-        for Keyed { key, value } in records {
-            self.outbox.push(OutRecord {
-                topic: topic.as_str().into(),
-                partition: Some(self.snapshot_partition),
-                key: Some(key.into_bytes()),
-                value,
-                headers: Vec::new(),
-                token: 0,
-            });
+        for keyed in records {
+            self.outbox.push(keyed_record(&topic, self.snapshot_partition, keyed, 0));
         }
         Ok(())
     }
@@ -698,21 +385,17 @@ impl KafkaStore {
             }
         }
     }
+}
 
-    /// Takes note of where chunks of parked states stand. Where that was not told, the state stays here.
-    fn settle(&mut self, placed: Vec<(usize, i32, i64)>) {
-        for (token, _, offset) in placed {
-            if let Some((key, number)) = token.checked_sub(1).and_then(|index| self.tokens.get(index))
-                && let Some(parked) = self.parked.get_mut(key)
-                && let Some(place) = parked.offsets.get_mut(*number)
-            {
-                *place = offset;
-            }
-        }
-        self.tokens.clear();
-        let parked = &self.parked;
-        self.unsettled
-            .retain(|key, _| parked.get(key).is_some_and(|parked| parked.offsets.iter().any(|offset| *offset < 0)));
+/// A record of a compacted topic, in the partition of its unit.
+fn keyed_record(topic: &str, partition: i32, Keyed { key, value }: Keyed, token: usize) -> OutRecord {
+    OutRecord {
+        topic: topic.into(),
+        partition: Some(partition),
+        key: Some(key.into_bytes()),
+        value,
+        headers: Vec::new(),
+        token,
     }
 }
 
@@ -736,12 +419,4 @@ fn again<'a>(control: &'a Control, unit: &'a str) -> impl Fn(&Error) -> bool + '
 /// The key of a learner's name, where every key has its own.
 fn key_of<'a>(unit: &str, learner: &'a str) -> Option<&'a str> {
     learner.strip_prefix(unit)?.strip_prefix('/')
-}
-
-fn state_lost(what: &str, topic: &Option<String>) -> Error {
-    Error::user(format!(
-        "{what}. Put the state back, use another group, or start a new learner with --fresh; a state topic needs \
-         cleanup.policy=compact"
-    ))
-    .with("state topic", topic.as_deref().unwrap_or("none"))
 }

@@ -1,25 +1,20 @@
-//! How far behind reading is, in records and in seconds, asked for on a thread of its own: an answer may take a while.
+//! How far behind a job is, in records and in seconds, asked for on a thread of its own: an answer may take a while.
 
 use crate::compacted::CompactedReader;
 use crate::config::Connection;
+use crate::control::Standing;
 use crate::outbox::TopicPartition;
 use crossbeam_channel::{Sender, bounded};
 use lightcl_core::Result;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Where reading stands in a partition.
-pub struct Reading {
-    /// Which.
-    pub partition: TopicPartition,
-    /// The offset to be read next; none while it is assigned and not read.
-    pub next: Option<u64>,
-    /// Milliseconds since 1970 at which the last record read was made.
-    pub timestamp_ms: Option<i64>,
-}
+/// An assigned partition, and up to where it is committed: what was read ahead of that still has to be learnt. None while
+/// its state is on its way.
+pub type Place = (TopicPartition, Option<Standing>);
 
 /// Reports lag as metrics.
-pub struct LagReporter(Sender<Vec<Reading>>);
+pub struct LagReporter(Sender<Vec<Place>>);
 
 impl LagReporter {
     /// Starts the thread; it ends with the reporter.
@@ -28,33 +23,34 @@ impl LagReporter {
     /// When the client cannot be made.
     pub fn start(connection: &Connection, patience: Duration) -> Result<Self> {
         let reader = CompactedReader::new(connection, patience)?;
-        let (sender, receiver) = bounded::<Vec<Reading>>(1);
+        let (sender, receiver) = bounded::<Vec<Place>>(1);
         std::thread::spawn(move || {
             let mut known = BTreeSet::new();
-            for readings in receiver {
-                let here: BTreeSet<String> = readings.iter().map(|reading| reading.partition.to_string()).collect();
+            for places in receiver {
+                let here: BTreeSet<String> = places.iter().map(|(partition, _)| partition.to_string()).collect();
                 // The lag of partitions that were given away is another instance's.
                 known.difference(&here).for_each(|partition| set(partition, 0.0, 0.0));
                 known = here;
-                for reading in readings {
-                    report(&reader, &reading);
+                for (partition, standing) in places {
+                    if let Some(standing) = standing {
+                        report(&reader, &partition, standing);
+                    }
                 }
             }
         });
         Ok(LagReporter(sender))
     }
 
-    /// Reports where reading stands; left out while the last report is still going on.
-    pub fn report(&self, readings: Vec<Reading>) {
-        let _ = self.0.try_send(readings);
+    /// Reports where partitions stand; left out while the last report is still going on.
+    pub fn report(&self, places: Vec<Place>) {
+        let _ = self.0.try_send(places);
     }
 }
 
-fn report(reader: &CompactedReader, Reading { partition, next, timestamp_ms }: &Reading) {
-    let Some(next) = next else { return };
+fn report(reader: &CompactedReader, partition: &TopicPartition, Standing { next, timestamp_ms }: Standing) {
     // Against the last stable offset: what lies in open transactions cannot be read yet.
     let Ok(end) = reader.stable_end(&partition.topic, partition.partition) else { return };
-    let records = (end.max(0) as u64).saturating_sub(*next);
+    let records = (end.max(0) as u64).saturating_sub(next);
     let seconds = match timestamp_ms {
         Some(made) if records > 0 => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);

@@ -2,8 +2,9 @@
 //! panics on them), and the generation of a group's metadata (without which a fence could be missing unseen), and
 //! tokens for clients that nobody polls.
 
-use crate::records::Header;
+use crate::records::{Header, NewRecord, RecordBlock};
 use lightcl_core::{Error, Result};
+use rdkafka::Message;
 use rdkafka::bindings as native;
 use rdkafka::client::{Client, OAuthToken};
 use rdkafka::message::BorrowedMessage;
@@ -12,7 +13,7 @@ use std::ptr;
 
 /// Calls `visit` with the headers of a message, in order.
 #[expect(unsafe_code, reason = "the crate's own reader of headers panics where a name is not UTF-8")]
-pub fn with_headers<T>(message: &BorrowedMessage<'_>, visit: impl FnOnce(&[Header<'_>]) -> T) -> T {
+fn with_headers<T>(message: &BorrowedMessage<'_>, visit: impl FnOnce(&[Header<'_>]) -> T) -> T {
     let mut headers: Vec<Header<'_>> = Vec::new();
     let mut list = ptr::null_mut();
     // SAFETY: the message is alive as long as the borrow, and owns its headers; `list` is only read when the call says
@@ -36,6 +37,19 @@ pub fn with_headers<T>(message: &BorrowedMessage<'_>, visit: impl FnOnce(&[Heade
         }
     }
     visit(&headers)
+}
+
+/// Copies a message into a block.
+pub fn push(block: &mut RecordBlock, message: &BorrowedMessage<'_>) {
+    with_headers(message, |headers| {
+        block.push(NewRecord {
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis(),
+            key: message.key(),
+            value: message.payload(),
+            headers,
+        });
+    });
 }
 
 /// The generation in which a consumer is a member of its group; negative while it is none.

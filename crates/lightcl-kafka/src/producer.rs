@@ -1,12 +1,10 @@
 //! A producer that delivers a batch of records together with input offsets: in one transaction, or at least once.
 
-use crate::client::{Context, client_config, give_token, is_transient, kafka_error};
+use crate::client::{Context, client_config, client_context, give_token, is_transient, kafka_error, set_default};
 use crate::config::Connection;
 use crate::outbox::OutRecord;
 use crate::refusals::{forbidden, is_forbidden};
 use lightcl_core::{Error, Result};
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
@@ -57,23 +55,7 @@ pub struct DeliveryContext {
     offsets: Mutex<Vec<(usize, i32, i64)>>,
 }
 
-impl ClientContext for DeliveryContext {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.context.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.context.error(error, reason);
-    }
-
-    fn stats_raw(&self, _: &[u8]) {}
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.context.generate_oauth_token(config)
-    }
-}
+client_context!(DeliveryContext);
 
 impl ProducerContext for DeliveryContext {
     type DeliveryOpaque = usize;
@@ -120,17 +102,12 @@ impl Deliverer {
             return Ok(());
         }
         let mut config: ClientConfig = client_config(&self.connection)?;
-        let default = |config: &mut ClientConfig, name: &str, value: &str| {
-            if config.get(name).is_none() {
-                config.set(name, value);
-            }
-        };
-        default(&mut config, "compression.type", "lz4");
-        default(&mut config, "linger.ms", "5");
-        default(&mut config, "transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
+        set_default(&mut config, "compression.type", "lz4");
+        set_default(&mut config, "linger.ms", "5");
+        set_default(&mut config, "transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
         // Larger than what outputs are cut to: the topic's own limit is then the one that counts.
-        default(&mut config, "message.max.bytes", "8388608");
-        default(&mut config, "queue.buffering.max.kbytes", "65536");
+        set_default(&mut config, "message.max.bytes", "8388608");
+        set_default(&mut config, "queue.buffering.max.kbytes", "65536");
         config.set("enable.idempotence", "true").set("acks", "all");
         if let Some(id) = &self.transactional_id {
             config.set("transactional.id", id);

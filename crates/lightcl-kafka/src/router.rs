@@ -3,7 +3,7 @@
 
 use crate::native;
 use crate::outbox::TopicPartition;
-use crate::records::{NewRecord, RecordBlock};
+use crate::records::RecordBlock;
 use crate::worker::ToWorker;
 use crossbeam_channel::{Sender, TrySendError};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -33,8 +33,6 @@ pub struct Queue {
     waiting_bytes: usize,
     /// The offset to be read next; none until its worker says where to begin.
     pub next: Option<u64>,
-    /// Milliseconds since 1970 at which the last record was made.
-    pub timestamp_ms: Option<i64>,
     /// Whether it is paused since its worker is behind.
     pub is_paused: bool,
     /// Whether all up to the wished end was read.
@@ -50,7 +48,6 @@ impl Queue {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             next: None,
-            timestamp_ms: None,
             is_paused: false,
             has_ended: false,
         }
@@ -59,16 +56,16 @@ impl Queue {
     /// Copies a message in. One that lies before the wished place is a leftover of an earlier one, and dropped.
     pub fn push(&mut self, message: &BorrowedMessage<'_>) {
         let Some(next) = self.next else { return };
-        let offset = message.offset();
-        if (offset as u64) < next {
+        let offset = message.offset() as u64;
+        if offset < next {
             return;
         }
-        let timestamp_ms = message.timestamp().to_millis();
-        native::with_headers(message, |headers| {
-            self.block.push(NewRecord { offset, timestamp_ms, key: message.key(), value: message.payload(), headers });
-        });
-        self.next = Some(offset as u64 + 1);
-        self.timestamp_ms = timestamp_ms;
+        if offset > next {
+            // A marker of a transaction, or what compaction has left.
+            log::trace!("{}: no record from {next} to {offset}", self.partition);
+        }
+        native::push(&mut self.block, message);
+        self.next = Some(offset + 1);
         if self.block.len() >= BLOCK_RECORDS || self.block.bytes() >= BLOCK_BYTES {
             self.close_block();
         }

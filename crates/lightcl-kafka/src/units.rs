@@ -4,7 +4,7 @@ use crate::config::{Scope, Topics};
 use crate::control::{Control, Wish};
 use crate::group::{Assignments, Group, GroupContext};
 use crate::job::pause;
-use crate::lag::Reading;
+use crate::lag::Place;
 use crate::outbox::TopicPartition;
 use crate::router::{Queue, most_waiting};
 use crate::unit_names::GLOBAL;
@@ -344,14 +344,14 @@ impl Units {
         self.inner().queues.iter().filter_map(|queue| Some((queue.partition.clone(), queue.next?))).collect()
     }
 
-    /// All partitions that are assigned, for reports of lag.
-    pub fn places(&self) -> Vec<Reading> {
+    /// All partitions that are assigned, and up to where they are committed.
+    pub fn places(&self) -> Vec<Place> {
         let inner = self.inner();
-        let reading = |queue: &Queue| {
-            let (partition, timestamp_ms) = (queue.partition.clone(), queue.timestamp_ms);
-            Reading { partition, next: queue.next, timestamp_ms }
+        let place = |queue: &Queue| {
+            let unit = inner.units.iter().find(|unit| unit.partitions.contains(&queue.partition));
+            (queue.partition.clone(), unit.and_then(|unit| unit.control.committed(&queue.partition.name())))
         };
-        inner.queues.iter().map(reading).collect()
+        inner.queues.iter().map(place).collect()
     }
 
     /// Partitions that were not read to their ends, and where reading stands.

@@ -18,6 +18,7 @@ use arrow_schema::{DataType, Field, Schema};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use lightcl_core::{Error, Output, PositionedBatch, Positions, Result, RowOffsets};
 use lightcl_stream::{Operator, Summary};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -173,6 +174,8 @@ struct Live<'a> {
     /// Since when rows wait for their window.
     waiting_since: Option<Instant>,
     last_partition: Option<Arc<str>>,
+    /// When the last records read were made, in milliseconds since 1970, by partition.
+    made: BTreeMap<Arc<str>, i64>,
 }
 
 /// Tells how far a unit is restored: reading the state is the first half, the silent replay the second.
@@ -321,7 +324,9 @@ impl Worker {
             unsent: false,
             waiting_since: None,
             last_partition: self.partitions.first().map(TopicPartition::name),
+            made: BTreeMap::new(),
         };
+        self.control.set_committed(&live.committed, &live.made);
         live.look_who_waits(0);
         Ok((live, places, replay))
     }
@@ -377,7 +382,8 @@ impl Live<'_> {
         let Rows { batch, records, faults, skipped } = worker.patiently("reading records", || format.read(block))?;
         let partition = TopicPartition { topic: Arc::clone(block.topic()), partition: block.partition() }.name();
         let offset = |record: usize| block.record(record).offset.max(0) as u64;
-        let next = block.len().checked_sub(1).map_or(0, |last| offset(last) + 1);
+        let last = block.len().checked_sub(1);
+        let next = last.map_or(0, |last| offset(last) + 1);
         let offsets: Arc<[u64]> = records.iter().map(|&record| offset(record)).collect();
         let rows = offsets.len();
         let keys: Vec<String> = if self.learners.is_keyed() {
@@ -400,6 +406,9 @@ impl Live<'_> {
             self.rows += rows as u64;
         }
         self.unsaved_rows += rows as u64;
+        if let Some(made) = last.and_then(|last| block.record(last).timestamp_ms) {
+            self.made.insert(Arc::clone(&partition), made);
+        }
         self.last_partition = Some(partition);
         self.look_who_waits(rows);
         Ok(())
@@ -520,6 +529,7 @@ impl Live<'_> {
             started.elapsed()
         );
         self.committed = self.positions.clone();
+        self.worker.control.set_committed(&self.committed, &self.made);
         (self.committed_at, self.unsent) = (Instant::now(), false);
         if save {
             (self.unsaved_rows, self.must_save, self.saved_at) = (0, false, Instant::now());

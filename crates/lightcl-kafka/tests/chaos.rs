@@ -1,18 +1,22 @@
 //! Instances that are killed, frozen, cut off, added and taken away while data flows: each output is committed once, and the
 //! state of every partition is that of a sequential run.
 //!
-//! Instances are processes of this test binary. How often they are killed: `LIGHTCL_CHAOS_KILLS` (default 12).
+//! Instances are processes of this test binary. How often they are killed: `LIGHTCL_CHAOS_KILLS` (default 12). How long the
+//! partitions stood still while they moved is printed (`--nocapture`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
 use common::jobs::{Stream, check, produce};
-use common::producer;
+use common::{producer, read_all};
 use lightcl_testkit::services::{self, Broker, Proxy};
 use rand::{RngExt, SeedableRng};
+use rdkafka::Message;
 use rdkafka::producer::BaseProducer;
+use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -43,20 +47,35 @@ fn instance() {
     assert!(finished.failed.is_empty(), "{:?}", finished.failed);
 }
 
+/// Longest time that a partition may stand still while instances come and go cleanly, with these sessions and heartbeats.
+const STALL: Duration = Duration::from_secs(10);
+
 /// An instance as a process.
 struct Instance(Child);
 
 impl Instance {
     fn start(stream: &Stream, member: &str) -> Instance {
+        Self::start_with(stream, member, |_| {})
+    }
+
+    /// One whose log goes to the end of a file.
+    fn start_logged(stream: &Stream, member: &str, log: &Path) -> Instance {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        Self::start_with(stream, member, |command| {
+            command.env("RUST_LOG", "lightcl_kafka=info").stderr(log);
+        })
+    }
+
+    fn start_with(stream: &Stream, member: &str, set: impl FnOnce(&mut Command)) -> Instance {
         let said = format!("{},{},{},{member}", stream.bootstrap, stream.name, stream.partitions);
-        let child = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args(["--exact", "instance", "--ignored", "--nocapture"])
             .env(INSTANCE, said)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Instance(child)
+            .stdout(Stdio::null());
+        set(&mut command);
+        Instance(command.spawn().unwrap())
     }
 
     fn signal(&self, signal: &str) {
@@ -79,11 +98,24 @@ impl Instance {
     }
 }
 
+/// Longest time between two predictions of a partition that follow each other, as their records are dated.
+fn longest_stall(broker: &Broker, stream: &Stream) -> Duration {
+    let mut last = vec![None; stream.partitions as usize];
+    let mut longest = 0;
+    for message in read_all(broker, &stream.topic("predictions"), stream.partitions) {
+        let now = message.timestamp().to_millis().unwrap();
+        if let Some(before) = last[message.partition() as usize].replace(now) {
+            longest = longest.max(now - before);
+        }
+    }
+    Duration::from_millis(longest as u64)
+}
+
 /// Produces in the background, slowly enough that instances are killed while data flows.
 fn produce_slowly(broker: &Broker, stream: &Stream, rows: usize, seconds: f64) -> std::thread::JoinHandle<()> {
     let (producer, stream): (BaseProducer, Stream) = (producer(broker, &[]), stream.clone());
     std::thread::spawn(move || {
-        let piece = 200;
+        let piece = 50;
         let pause = Duration::from_secs_f64(seconds * piece as f64 / rows as f64);
         let started = Instant::now();
         for (number, first) in (0..rows).step_by(piece).enumerate() {
@@ -169,16 +201,46 @@ fn partitions_move_between_instances_that_come_and_go() {
     let took = third.stop();
     assert!(took < Duration::from_secs(10), "a clean stop took {took:?}");
     std::thread::sleep(Duration::from_secs(6));
-    // A rolling restart: each goes and comes back.
-    first.stop();
-    let first = Instance::start(&stream, "");
-    std::thread::sleep(Duration::from_secs(5));
-    second.stop();
-    let second = Instance::start(&stream, "");
     source.join().unwrap();
     std::thread::sleep(Duration::from_secs(3));
     first.stop();
     second.stop();
+    let stall = longest_stall(broker, &stream);
+    println!("one instance, three, two: the longest time without a prediction of a partition was {stall:?}");
+    assert!(stall < STALL, "a partition stood still for {stall:?}");
+    finish_and_check(broker, &stream);
+}
+
+#[test]
+fn a_rolling_restart_of_three_moves_only_the_partitions_of_the_one_that_goes() {
+    if !services::ready_or_skipped() {
+        return;
+    }
+    let broker = Broker::shared();
+    let stream = Stream::create(broker, "rolled", 6);
+    let logs = tempfile::tempdir().unwrap();
+    let log = logs.path().join("log");
+    let source = produce_slowly(broker, &stream, 6000, 45.0);
+    let start = || Instance::start_logged(&stream, "", &log);
+    let mut instances = std::collections::VecDeque::from([start(), start(), start()]);
+    std::thread::sleep(Duration::from_secs(8));
+    let restored = || std::fs::read_to_string(&log).unwrap().matches(": restored in ").count();
+    let before = restored();
+    for _ in 0..instances.len() {
+        instances.pop_front().unwrap().stop();
+        std::thread::sleep(Duration::from_secs(1));
+        instances.push_back(start());
+        std::thread::sleep(Duration::from_secs(8));
+    }
+    let moved = restored() - before;
+    source.join().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    instances.into_iter().for_each(|instance| drop(instance.stop()));
+    let stall = longest_stall(broker, &stream);
+    println!("a rolling restart of three: {moved} states restored, no partition without a prediction for {stall:?}");
+    assert!(stall < STALL, "a partition stood still for {stall:?}");
+    // Each of three has two partitions. Were all six taken from everybody at each coming and going, there would be 36.
+    assert!((6..=24).contains(&moved), "{moved} states were restored:\n{}", std::fs::read_to_string(&log).unwrap());
     finish_and_check(broker, &stream);
 }
 

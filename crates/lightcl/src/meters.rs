@@ -31,11 +31,15 @@ pub fn describe() {
 
 /// Those that only a Kafka job or a server of models has.
 fn describe_kafka() {
-    describe_gauge!("lightcl_kafka_lag_records", Unit::Count, "Records up to the last stable offset, by partition");
+    describe_gauge!(
+        "lightcl_kafka_lag_records",
+        Unit::Count,
+        "Records between what is committed and the last stable offset, by partition"
+    );
     describe_gauge!(
         "lightcl_kafka_lag_seconds",
         Unit::Seconds,
-        "Age of the last record read while more wait, by partition"
+        "Age of the last record committed while more wait, by partition"
     );
     describe_counter!("lightcl_kafka_rebalances_total", Unit::Count, "Rebalances of the consumer group");
     describe_counter!("lightcl_kafka_displacements_total", Unit::Count, "Learners that another instance took over");

@@ -204,7 +204,7 @@ impl Registry {
             Some(auth) => {
                 let pair = match auth {
                     Auth::Given(pair) => pair.clone(),
-                    Auth::User(user, source) => format!("{user}:{}", secret(source)?),
+                    Auth::User(user, source) => format!("{user}:{}", source.read()?),
                 };
                 Some(format!("Basic {}", BASE64_STANDARD.encode(pair)))
             }
@@ -290,21 +290,6 @@ fn percent_encoded(text: &str) -> String {
         }
         encoded
     })
-}
-
-fn secret(source: &SecretSource) -> Result<String> {
-    match source {
-        SecretSource::Environment(name) => std::env::var(name).map_err(|_| {
-            Error::user("the variable with the password of the schema registry is not set").with("variable", name)
-        }),
-        SecretSource::File(path) => {
-            std::fs::read_to_string(path).map(|text| text.trim_end().to_owned()).map_err(|error| {
-                Error::external("the file with the password of the schema registry cannot be read")
-                    .with("file", path.display())
-                    .caused_by(error)
-            })
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,16 +2,15 @@
 
 use super::outputs::Outputs;
 use crate::client::{CALL_TIMEOUT, Context, client_config, client_context, kafka_error};
-use crate::config::{OrElse, SourceConfig, Start, Topics};
+use crate::config::{OrElse, SourceConfig, Start};
 use crate::follower::is_passing;
 use crate::group::partitions_of;
 use crate::native;
 use crate::outbox::TopicPartition;
-use crate::records::{NewRecord, RecordBlock};
+use crate::records::RecordBlock;
 use lightcl_core::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::BorrowedMessage;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -73,10 +72,7 @@ impl Intake {
         let shared = Shared { context, start: source.start.clone(), outputs, progress: Mutex::default() };
         let consumer =
             config.create_with_context(shared).map_err(|error| kafka_error("cannot consume rows to score", error))?;
-        let topics = match &source.topics {
-            Topics::Names(names) => names.clone(),
-            Topics::Pattern(pattern) => vec![format!("^({pattern})$")],
-        };
+        let topics = source.topics.subscription();
         Ok(Intake { consumer, topics, subscribed: false, waiting: BTreeMap::new(), left: Vec::new() })
     }
 
@@ -114,7 +110,7 @@ impl Intake {
                     let block = waiting
                         .entry(partition)
                         .or_insert_with(|| RecordBlock::new(message.topic(), message.partition()));
-                    push(block, &message);
+                    native::push(block, &message);
                 }
                 Some(Err(error)) if is_unavailable_topic(&error) || is_passing(&error) => {}
                 Some(Err(error)) => return Err(cannot_consume(error)),
@@ -281,16 +277,4 @@ fn cannot_consume(error: KafkaError) -> Error {
         .caused_by(error),
         _ => kafka_error("cannot consume rows to score", error),
     }
-}
-
-fn push(block: &mut RecordBlock, message: &BorrowedMessage<'_>) {
-    native::with_headers(message, |headers| {
-        block.push(NewRecord {
-            offset: message.offset(),
-            timestamp_ms: message.timestamp().to_millis(),
-            key: message.key(),
-            value: message.payload(),
-            headers,
-        });
-    });
 }

@@ -87,7 +87,7 @@ fn consumer(bootstrap: &str, group: &str) -> BaseConsumer {
 }
 
 /// Waits for a future on this thread: the client answers on threads of its own.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -236,7 +236,8 @@ pub fn expected(stream: &Stream, messages: &[OwnedMessage], partition: i32, fini
     found
 }
 
-fn null_schema() -> Schema {
+/// The columns of a stream before anything is known of them.
+pub fn null_schema() -> Schema {
     let fields: Vec<_> = format_config()
         .columns
         .iter()

@@ -2,9 +2,9 @@
 
 #![allow(dead_code, reason = "no test needs all of it")]
 
-use crate::common::jobs::{Stream, block_of, format_config, make_operator};
+use crate::common::admin::{self, Topic, block_on, create_topics};
+use crate::common::jobs::{Stream, block_of, format_config, make_operator, null_schema};
 use crate::common::{COMPACTED, read_all};
-use arrow_schema::{DataType, Field, Schema};
 use lightcl_core::state::sha256_hex;
 use lightcl_core::{Output, PositionedBatch, Result, RowFault, RowOffsets, Stateful};
 use lightcl_kafka::format::{self, Format, Rows};
@@ -12,43 +12,22 @@ use lightcl_kafka::records::RecordBlock;
 use lightcl_kafka::{Finished, Job, Observer, Target};
 use lightcl_stream::Operator;
 use lightcl_testkit::services::Broker;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::OwnedMessage;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::io::Write;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Runs a future on this thread.
-fn wait<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return value;
-        }
-        std::thread::park();
-    }
-}
-
-fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
+fn client(bootstrap: &str) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", bootstrap).create().unwrap()
 }
 
@@ -76,26 +55,21 @@ pub fn create_outputs(stream: &Stream, partitions: i32) {
 }
 
 fn make_topics(bootstrap: &str, topics: &[(String, i32, bool)]) {
-    let topics: Vec<NewTopic<'_>> = topics
+    // DeleteRecords wants a topic that deletes too.
+    let settings = |name: &str, compacted| match compacted {
+        true if name.ends_with(".state") => &["cleanup.policy=compact,delete"][..],
+        true => COMPACTED,
+        false => &[],
+    };
+    let topics: Vec<Topic<'_>> = topics
         .iter()
-        .map(|(name, partitions, compacted)| {
-            let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(1));
-            if *compacted {
-                let (key, value) = COMPACTED[0].split_once('=').unwrap();
-                // DeleteRecords wants a topic that deletes too.
-                topic.set(key, if name.ends_with(".state") { "compact,delete" } else { value })
-            } else {
-                topic
-            }
-        })
+        .map(|(name, partitions, compacted)| (name.as_str(), *partitions, settings(name, *compacted)))
         .collect();
-    for made in wait(admin(bootstrap).create_topics(&topics, &options())).unwrap() {
-        made.unwrap();
-    }
+    create_topics(bootstrap, &topics);
 }
 
 pub fn delete_topic(stream: &Stream) {
-    wait(admin(&stream.bootstrap).delete_topics(&[&stream.name], &options())).unwrap().remove(0).unwrap();
+    block_on(client(&stream.bootstrap).delete_topics(&[&stream.name], &options())).unwrap().remove(0).unwrap();
     // Gone is it a little later.
     std::thread::sleep(Duration::from_secs(1));
 }
@@ -103,13 +77,13 @@ pub fn delete_topic(stream: &Stream) {
 pub fn delete_records(stream: &Stream, topic: &str, partition: i32, before: i64) {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, partition, Offset::Offset(before)).unwrap();
-    let deleted = wait(admin(&stream.bootstrap).delete_records(&list, &options())).unwrap();
+    let deleted = block_on(client(&stream.bootstrap).delete_records(&list, &options())).unwrap();
     deleted.elements()[0].error().unwrap();
 }
 
 pub fn add_partitions(stream: &Stream, total: usize) {
     let news = NewPartitions::new(&stream.name, total);
-    wait(admin(&stream.bootstrap).create_partitions(&[news], &options())).unwrap().remove(0).unwrap();
+    block_on(client(&stream.bootstrap).create_partitions(&[news], &options())).unwrap().remove(0).unwrap();
 }
 
 /// Ends of a partition, with what is in open transactions.
@@ -128,19 +102,7 @@ fn group_client(stream: &Stream, group: &str) -> BaseConsumer {
 
 /// What a group has committed in each partition of the input.
 pub fn committed(stream: &Stream, group: &str) -> Vec<Option<i64>> {
-    let mut list = TopicPartitionList::new();
-    for partition in 0..stream.partitions {
-        list.add_partition(&stream.name, partition);
-    }
-    let found = group_client(stream, group).committed_offsets(list, Duration::from_secs(20)).unwrap();
-    found
-        .elements()
-        .iter()
-        .map(|element| match element.offset() {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        })
-        .collect()
+    admin::committed(&stream.bootstrap, group, &stream.name, stream.partitions)
 }
 
 /// Moves what a group has committed.
@@ -351,11 +313,6 @@ pub fn sink_of(job: &mut Job) -> &mut lightcl_kafka::config::SinkConfig {
         Target::Kafka(sink) => sink,
         Target::Sinks(_) => panic!("no sink of Kafka"),
     }
-}
-
-pub fn null_schema() -> Schema {
-    let columns = format_config().columns;
-    Schema::new(columns.iter().map(|column| Field::new(column, DataType::Null, true)).collect::<Vec<_>>())
 }
 
 /// What a learner makes of the records of a partition that `wanted` lets through.

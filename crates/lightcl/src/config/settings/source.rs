@@ -85,7 +85,7 @@ pub struct Source {
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub registry_user: Option<String>,
-    /// Types of columns as Arrow names them: { price = "float64", tags = "list<utf8>" }. Default: found out from the first records.
+    /// Types of columns as Arrow names them: `{ price = "float64", tags = "list<utf8>" }`. Default: found out from the first records.
     #[serde(default)]
     pub types: BTreeMap<String, String>,
     /// What becomes of records without a value.
