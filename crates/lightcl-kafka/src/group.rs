@@ -4,7 +4,7 @@ use crate::client::{CALL_TIMEOUT, Context, client_context, kafka_error};
 use crate::native;
 use crate::outbox::TopicPartition;
 use lightcl_core::{Error, Result};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
@@ -144,9 +144,9 @@ impl Group {
     /// Commits offsets without a transaction.
     ///
     /// # Errors
-    /// When the group does not take them.
+    /// When the group does not take them in time.
     pub fn commit(&self, offsets: &TopicPartitionList) -> Result<()> {
-        self.consumer()?.commit(offsets, CommitMode::Sync).map_err(|error| {
+        native::commit(self.consumer()?.client(), offsets, CALL_TIMEOUT).map_err(|error| {
             let code = error.rdkafka_error_code();
             let error = kafka_error("cannot commit offsets", error);
             match code {

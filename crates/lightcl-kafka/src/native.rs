@@ -1,15 +1,17 @@
 //! What the client's safe interface does not give: headers whose names are not UTF-8 (its own iterator
 //! panics on them), and the generation of a group's metadata (without which a fence could be missing unseen), and
-//! tokens for clients that nobody polls.
+//! tokens for clients that nobody polls, and commits of offsets that end in time.
 
 use crate::records::{Header, NewRecord, RecordBlock};
 use lightcl_core::{Error, Result};
-use rdkafka::Message;
 use rdkafka::bindings as native;
 use rdkafka::client::{Client, OAuthToken};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
+use rdkafka::{Message, TopicPartitionList};
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
+use std::time::Duration;
 
 /// Calls `visit` with the headers of a message, in order.
 #[expect(unsafe_code, reason = "the crate's own reader of headers panics where a name is not UTF-8")]
@@ -64,6 +66,41 @@ pub fn generation<C: rdkafka::ClientContext>(client: &Client<C>) -> i32 {
         let generation = native::rd_kafka_consumer_group_metadata_generation_id(metadata);
         native::rd_kafka_consumer_group_metadata_destroy(metadata);
         generation
+    }
+}
+
+/// Commits offsets, and waits for at most so long. The crate's own way waits for as long as no coordinator answers.
+///
+/// # Errors
+/// When they are not taken in time, or refused.
+#[expect(unsafe_code, reason = "the crate only waits for ever")]
+pub fn commit<C: rdkafka::ClientContext>(
+    client: &Client<C>,
+    offsets: &TopicPartitionList,
+    timeout: Duration,
+) -> KafkaResult<()> {
+    let failed = |code: native::rd_kafka_resp_err_t| match code {
+        native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        code => Err(KafkaError::ConsumerCommit(code.into())),
+    };
+    let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client and the list outlive the call, which copies the list; there is no callback, so that the answer comes as an
+    // event to the queue. Queue and event are ours, come from the calls above their use, are looked at when not null, and are
+    // destroyed once; a queue may go while an answer is under way, which is then dropped.
+    unsafe {
+        let queue = native::rd_kafka_queue_new(client.native_ptr());
+        let asked = native::rd_kafka_commit_queue(client.native_ptr(), offsets.ptr(), queue, None, ptr::null_mut());
+        let result = failed(asked).and_then(|()| {
+            let event = native::rd_kafka_queue_poll(queue, milliseconds);
+            if event.is_null() {
+                return failed(native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT);
+            }
+            let code = native::rd_kafka_event_error(event);
+            native::rd_kafka_event_destroy(event);
+            failed(code)
+        });
+        native::rd_kafka_queue_destroy(queue);
+        result
     }
 }
 

@@ -9,7 +9,7 @@ use crate::native;
 use crate::outbox::TopicPartition;
 use crate::records::RecordBlock;
 use lightcl_core::{Error, Result};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -256,7 +256,7 @@ fn commit(consumer: &BaseConsumer<Shared>, done: &BTreeMap<TopicPartition, i64>)
     for (TopicPartition { topic, partition }, next) in done {
         list.add_partition_offset(topic, *partition, Offset::Offset(*next))?;
     }
-    consumer.commit(&list, CommitMode::Sync)
+    native::commit(consumer.client(), &list, CALL_TIMEOUT)
 }
 
 /// A topic that is not there yet may be made later.
