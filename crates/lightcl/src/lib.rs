@@ -1,14 +1,11 @@
-//! Continual learning inside a data stream: configuration, sources, the output folder, and the driver that runs an
-//! operator between them; the command-line program is a thin layer over this.
+//! Continual learning inside a data stream: the command-line program, a thin layer over the crates below.
+//!
+//! Configuration, sources, the output folder and the driver come from `lightcl-pipeline` and are named here too.
 
-pub mod assembly;
 mod bench;
 pub mod cli;
-pub mod config;
-pub mod driver;
 pub mod http;
 mod kafka_run;
 pub mod logs;
-pub mod meters;
-pub mod sink;
-pub mod source;
+
+pub use lightcl_pipeline::{assembly, config, driver, meters, sink, source};

@@ -1,12 +1,12 @@
 //! `lightcl score --follow`: predictions for the events of a topic, with the newest published snapshot.
 
-use super::model::{Model, ScoredRow};
 use super::run::{serve, stop_on_signals};
 use crate::config::{Overrides, Pipeline};
 use lightcl_core::{Error, PositionedBatch, Rejected, Result, Snapshot};
 use lightcl_kafka::Health;
 use lightcl_kafka::format;
 use lightcl_kafka::serving::{self, Event, Scored, Scoring, ServingConfig};
+use lightcl_pipeline::model::{Model, ScoredRow};
 use std::path::Path;
 use std::sync::Arc;
 

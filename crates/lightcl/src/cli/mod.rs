@@ -9,7 +9,6 @@ mod inspect;
 mod kafka;
 mod man;
 mod merge;
-mod model;
 mod run;
 mod score;
 mod tensors;

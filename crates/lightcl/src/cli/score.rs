@@ -1,6 +1,5 @@
 //! `lightcl score`: predictions of a snapshot for rows in files.
 
-use super::model::Model;
 use super::{InputType, ScoreArgs, ScoreFormat, follow};
 use crate::sink::read_snapshot;
 use crate::source::{self, FileKind, FileSourceConfig};
@@ -8,6 +7,7 @@ use arrow_array::builder::{Float32Builder, StringBuilder, UInt64Builder};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use lightcl_core::{Error, PositionedBatch, Result, Source};
+use lightcl_pipeline::model::Model;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};

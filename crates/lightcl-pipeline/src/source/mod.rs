@@ -8,7 +8,7 @@
 //! named as a [`lightcl_core::RowFault`] with its text. An input that is broken as a whole is an error.
 //!
 //! ```
-//! use lightcl::source::{FileKind, FileSourceConfig, open_input};
+//! use lightcl_pipeline::source::{FileKind, FileSourceConfig, open_input};
 //!
 //! let text = "x,label\n0.5,a\nabc,b\n";
 //! let config = FileSourceConfig { infer_rows: 1, ..FileSourceConfig::new(FileKind::Csv, "-") };
@@ -87,7 +87,7 @@ impl FileKind {
     /// The kind that a file's name suggests.
     ///
     /// ```
-    /// use lightcl::source::FileKind;
+    /// use lightcl_pipeline::source::FileKind;
     ///
     /// assert_eq!(FileKind::of_path("data/a.Parquet"), Some(FileKind::Parquet));
     /// assert_eq!(FileKind::of_path("-"), None);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 ///
 /// let old = json!({ "learner": { "seed": 0, "hidden": [4, 4] } });
 /// let new = json!({ "learner": { "seed": 3, "hidden": [4, 4], "sparse": true } });
-/// let lines = lightcl::config::difference(&old, &new);
+/// let lines = lightcl_pipeline::config::difference(&old, &new);
 /// assert_eq!(lines, ["learner.seed: 0 -> 3", "learner.sparse: (not set) -> true"]);
 /// ```
 pub fn difference(old: &Value, new: &Value) -> Vec<String> {

@@ -5,7 +5,7 @@
 //! relative to the current directory.
 //!
 //! ```
-//! use lightcl::config::{Overrides, Pipeline};
+//! use lightcl_pipeline::config::{Overrides, Pipeline};
 //!
 //! let text = "[source]\ntype = \"csv\"\npath = \"a.csv\"\n[sample]\nfeatures = [\"x\"]\nlabel = \"y\"\n";
 //! let pipeline = Pipeline::parse(text, "shop.toml", &Overrides::default())?;
@@ -40,5 +40,5 @@ pub use explain::{Explained, toml_inline};
 pub use names::nearest;
 pub use overrides::{ENVIRONMENT_PREFIX, Overrides};
 pub use pipeline::Pipeline;
-pub(crate) use pipeline::sha256_of;
+pub use pipeline::sha256_of;
 pub use settings::{Settings, pipeline_schema};

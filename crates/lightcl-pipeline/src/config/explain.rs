@@ -103,7 +103,7 @@ fn first_sentence(text: &str) -> String {
 /// A JSON value as one line of TOML.
 ///
 /// ```
-/// use lightcl::config::toml_inline;
+/// use lightcl_pipeline::config::toml_inline;
 ///
 /// assert_eq!(toml_inline(&serde_json::json!({ "column": "x", "size": 3 })), r#"{ column = "x", size = 3 }"#);
 /// assert_eq!(toml_inline(&serde_json::json!(["a", 1.0])), r#"["a", 1.0]"#);

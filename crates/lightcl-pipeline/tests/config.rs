@@ -1,11 +1,11 @@
 //! The pipeline file: its schema, its defaults, and what is said about mistakes.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
-use lightcl::config::settings::{Feature, FeatureKind, PredictionFormat};
-use lightcl::config::{Explained, Overrides, Pipeline, difference, pipeline_schema};
 use lightcl_boundary::{Alternate, CalendarConfig, CalendarPeriod, DayOfWeek};
 use lightcl_core::ErrorKind;
 use lightcl_learner::Backbone;
+use lightcl_pipeline::config::settings::{Feature, FeatureKind, PredictionFormat};
+use lightcl_pipeline::config::{Explained, Overrides, Pipeline, difference, pipeline_schema};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ fn defaults_are_those_of_the_parts() {
     assert_eq!(lightcl_stream::OperatorConfig { config_sha256: String::new(), ..operator }, expected);
     assert_eq!(
         settings.source_config(),
-        Some(lightcl::source::FileSourceConfig::new(lightcl::source::FileKind::Csv, "a.csv"))
+        Some(lightcl_pipeline::source::FileSourceConfig::new(lightcl_pipeline::source::FileKind::Csv, "a.csv"))
     );
     assert_eq!(settings.encoder_config(), lightcl_stream::encode::EncoderConfig::new(["x", "y"], "z"));
     assert_eq!(settings.boundary.detect, ["auto"]);

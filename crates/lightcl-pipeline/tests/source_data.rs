@@ -1,8 +1,8 @@
 //! Sources and the encoder together on real files: those of the repository, and larger ones where they lie beside it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lightcl::source::{FileKind, FileSourceConfig, open};
 use lightcl_core::{Samples, Source};
+use lightcl_pipeline::source::{FileKind, FileSourceConfig, open};
 use lightcl_stream::encode::{Encoder, EncoderConfig};
 use std::path::{Path, PathBuf};
 use std::time::Instant;

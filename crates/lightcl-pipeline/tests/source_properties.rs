@@ -3,8 +3,8 @@
 
 mod source_support;
 
-use lightcl::source::{FileKind, FileSourceConfig, open, open_input};
 use lightcl_core::{RowFault, Source};
+use lightcl_pipeline::source::{FileKind, FileSourceConfig, open, open_input};
 use proptest::prelude::*;
 use source_support::*;
 use std::fs;

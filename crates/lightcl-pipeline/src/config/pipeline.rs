@@ -240,7 +240,7 @@ impl Pipeline {
 }
 
 /// SHA-256 of a [`Pipeline::learning_part`].
-pub(crate) fn sha256_of(learning_part: &Value) -> String {
+pub fn sha256_of(learning_part: &Value) -> String {
     let mut text = String::new();
     write_sorted(learning_part, &mut text);
     state::sha256_hex(text.as_bytes())

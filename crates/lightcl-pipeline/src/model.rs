@@ -6,13 +6,14 @@ use lightcl_stream::encode::Encoder;
 use lightcl_stream::predict;
 
 /// The learner of a snapshot, and how rows become its numbers.
-pub(super) struct Model {
+pub struct Model {
+    /// How rows become numbers.
     pub encoder: Encoder,
     learner: LightClLearner,
 }
 
 /// A row that was scored.
-pub(super) struct ScoredRow {
+pub struct ScoredRow {
     /// The sample's own name.
     pub id: Option<String>,
     /// Its label, where it has one.
@@ -28,7 +29,7 @@ impl Model {
     ///
     /// # Errors
     /// When the snapshot does not fit this program.
-    pub(super) fn from_snapshot(snapshot: &Snapshot) -> Result<Self> {
+    pub fn from_snapshot(snapshot: &Snapshot) -> Result<Self> {
         Ok(Model {
             learner: LightClLearner::from_snapshot(&snapshot.manifest.learner, &snapshot.blobs)?,
             encoder: Encoder::from_description(&snapshot.manifest.encoder)?,
@@ -39,7 +40,7 @@ impl Model {
     ///
     /// # Errors
     /// When the columns do not fit the model. A row that does not is no error.
-    pub(super) fn score(
+    pub fn score(
         &self,
         batch: &PositionedBatch,
         first_index: u64,

@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use lightcl::source::{FileKind, FileSourceConfig, open_input};
+use lightcl_pipeline::source::{FileKind, FileSourceConfig, open_input};
 use std::fs;
 use std::io::{self, Read};
 

@@ -9,8 +9,8 @@ use arrow_array::{
 };
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
-use lightcl::source::{FileKind, FileSourceConfig};
 use lightcl_core::{PositionedBatch, Source};
+use lightcl_pipeline::source::{FileKind, FileSourceConfig};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;

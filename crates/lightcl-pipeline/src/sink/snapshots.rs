@@ -156,7 +156,7 @@ pub fn read_snapshot(path: &Path) -> Result<Snapshot> {
 }
 
 /// The folder of the snapshot that `path` names: the folder itself or its manifest.
-pub(crate) fn snapshot_folder(path: &Path) -> Result<PathBuf> {
+pub fn snapshot_folder(path: &Path) -> Result<PathBuf> {
     if path.join(MANIFEST).is_file() {
         return Ok(path.to_owned());
     }
@@ -177,7 +177,7 @@ pub(crate) fn snapshot_folder(path: &Path) -> Result<PathBuf> {
 }
 
 /// Reads and verifies one file of weights of the snapshot in `folder`.
-pub(crate) fn read_blob(folder: &Path, entry: &BlobEntry) -> Result<Blob> {
+pub fn read_blob(folder: &Path, entry: &BlobEntry) -> Result<Blob> {
     let BlobEntry { role, sha256, bytes: length } = entry;
     // By its absolute path, so that `.` has a folder around it.
     let absolute = folder.canonicalize().named("find", folder)?;

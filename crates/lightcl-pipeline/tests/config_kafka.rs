@@ -1,13 +1,13 @@
 //! The pipeline file of a Kafka job: defaults, what is refused, and that secrets are never shown.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
-use lightcl::config::{Explained, Overrides, Pipeline};
 use lightcl_core::ErrorKind;
 use lightcl_kafka::config::{
     CheckpointConfig, ClaimCheck, Connection, Delivery, OrElse, OutputTopics, RegistryAddress, Scope, SecretSource,
     SinkConfig, SourceConfig, Start, Topics, ValueFormat,
 };
 use lightcl_kafka::format::{CsvFormat, FormatConfig, FormatKind, Tombstones};
+use lightcl_pipeline::config::{Explained, Overrides, Pipeline};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;

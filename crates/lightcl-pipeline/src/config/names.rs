@@ -3,7 +3,7 @@
 /// The candidate most like `name`, if one is like it at all.
 ///
 /// ```
-/// use lightcl::config::nearest;
+/// use lightcl_pipeline::config::nearest;
 ///
 /// assert_eq!(nearest("lerning_rate", ["learning_rate", "momentum"]), Some("learning_rate"));
 /// assert_eq!(nearest("topic", ["learning_rate", "momentum"]), None);

@@ -50,7 +50,7 @@ impl Default for FolderOptions {
 /// everything back to what the newest whole checkpoint says. One process writes into a folder at a time.
 ///
 /// ```
-/// use lightcl::sink::{FolderOptions, FolderSink};
+/// use lightcl_pipeline::sink::{FolderOptions, FolderSink};
 /// use lightcl_core::{Commit, Positions, Sink};
 ///
 /// let folder = tempfile::tempdir().expect("a folder");

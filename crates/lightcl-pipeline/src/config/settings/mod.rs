@@ -127,7 +127,7 @@ pub(super) const OF_KAFKA: [&str; 23] = [
 /// The JSON Schema of a pipeline file, as it stands in `schemas/pipeline.schema.json`.
 ///
 /// ```
-/// let schema = lightcl::config::pipeline_schema();
+/// let schema = lightcl_pipeline::config::pipeline_schema();
 /// assert_eq!(schema["properties"]["source"]["$ref"], "#/$defs/Source");
 /// ```
 pub fn pipeline_schema() -> serde_json::Value {
