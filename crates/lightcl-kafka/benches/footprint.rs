@@ -10,7 +10,7 @@ mod common;
 use arrow_array::types::Float32Type;
 use arrow_array::{ArrayRef, FixedSizeListArray, Int64Array, RecordBatch};
 use arrow_ipc::writer::StreamWriter;
-use common::{Commit, Kind, Plan, STATE, Seen, fill, flag, make_operator, option};
+use common::{Commit, Kind, Plan, STATE, Seen, Spec, fill, flag, option};
 use lightcl_core::{Output, PositionedBatch, RowOffsets};
 use lightcl_kafka::Observer;
 use lightcl_kafka::format::{FormatConfig, FormatKind};
@@ -54,15 +54,15 @@ fn memory(broker: &Broker, records: usize) {
     println!("{:>12} {:>12}", "rows", "resident MB");
     let seen = Arc::new(Resident { seen: Seen::default(), every: records / 10 });
     broker.create_topic("many-predictions", 1, &["retention.bytes=100000000"]);
+    let learner = Kind::Real(LearnerConfig {
+        backbone: Backbone::Mlp { hidden: vec![16; 2], frozen: 1 },
+        ..LearnerConfig::default()
+    });
     let plan = Plan {
         topic: "many",
         name: "many".into(),
         format: &format,
-        columns: EncoderConfig::new(["x0", "x1"], "label"),
-        learner: Kind::Real(LearnerConfig {
-            backbone: Backbone::Mlp { hidden: vec![16; 2], frozen: 1 },
-            ..LearnerConfig::default()
-        }),
+        spec: Spec { emit_predictions: true, ..Spec::new(&learner, EncoderConfig::new(["x0", "x1"], "label")) },
         checkpoint: Duration::from_secs(10),
         predictions: Some("many-predictions"),
     };
@@ -99,7 +99,12 @@ fn resident_bytes() -> usize {
 
 /// Commits with and without a checkpoint, and what is written a second.
 fn commits(broker: &Broker, images: usize, checkpoint: Duration) {
-    let format = FormatConfig { kind: FormatKind::Arrow, exact: vec!["label".into()], ..FormatConfig::default() };
+    let format = FormatConfig {
+        kind: FormatKind::Arrow,
+        columns: ["image", "label"].map(str::to_owned).to_vec(),
+        exact: vec!["label".into()],
+        ..FormatConfig::default()
+    };
     let learner = Kind::Real(LearnerConfig {
         backbone: Backbone::Resnet18 { width: 64 },
         prefix: lightcl_learner::Prefix::Pretrained,
@@ -110,7 +115,8 @@ fn commits(broker: &Broker, images: usize, checkpoint: Duration) {
     columns.features = vec![FeatureConfig { shape: Some(IMAGE.to_vec()), ..FeatureConfig::auto("image") }];
     let batches: Vec<RecordBatch> = (0..images / IMAGES).map(batch_of_images).collect();
 
-    let mut operator = make_operator(&learner, columns.clone(), true, "memory", &batches[0].schema()).unwrap();
+    let spec = Spec { emit_predictions: true, window_samples: IMAGES, ..Spec::new(&learner, columns) };
+    let mut operator = spec.operator("memory", &batches[0].schema()).unwrap();
     let started = Instant::now();
     for (number, batch) in batches.iter().enumerate() {
         let first = (number * IMAGES) as u64;
@@ -134,8 +140,7 @@ fn commits(broker: &Broker, images: usize, checkpoint: Duration) {
         topic: "images",
         name: "images".into(),
         format: &format,
-        columns,
-        learner,
+        spec,
         checkpoint,
         predictions: Some("images-predictions"),
     };

@@ -10,7 +10,7 @@ mod common;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_ipc::writer::StreamWriter;
-use common::{Kind, Plan, STATE, Seen, fill, flag, make_operator, option, word};
+use common::{Kind, Plan, STATE, Seen, Spec, fill, flag, option, word};
 use lightcl_core::{PositionedBatch, RowOffsets};
 use lightcl_kafka::Observer;
 use lightcl_kafka::format::{self, FormatConfig, FormatKind};
@@ -157,8 +157,7 @@ fn job(broker: &Broker, case: &Case, learner: &Kind, name: String) -> f64 {
         topic: case.name,
         name,
         format: &case.format,
-        columns: columns(),
-        learner: learner.clone(),
+        spec: Spec::new(learner, columns()),
         checkpoint: Duration::from_secs(60),
         predictions: None,
     };
@@ -197,7 +196,7 @@ fn from_memory(case: &Case, learner: &Kind, rows: usize) -> f64 {
         });
     }
     let schema = batches[0].batch.schema();
-    let mut operator = make_operator(learner, columns(), false, "memory", &schema).unwrap();
+    let mut operator = Spec::new(learner, columns()).operator("memory", &schema).unwrap();
     let started = Instant::now();
     for batch in &batches {
         operator.push(batch).unwrap();
@@ -230,7 +229,7 @@ fn main() {
     for case in &cases {
         broker.create_topic(case.name, 1, &[]);
         let records = rows / case.rows_a_record;
-        fill(&broker, case.name, records, &case.value);
+        fill(&broker, case.name, records, &*case.value);
         let (mut bare_best, mut job_best) = (0.0_f64, 0.0_f64);
         for run in 0..runs {
             bare_best = bare_best.max(bare(&broker, case.name, &case.format, rows, records));
@@ -244,7 +243,7 @@ fn main() {
     for case in &cases {
         let topic = Case { name: case.learnt, ..case.clone() };
         broker.create_topic(topic.name, 1, &[]);
-        fill(&broker, topic.name, learnt / case.rows_a_record, &case.value);
+        fill(&broker, topic.name, learnt / case.rows_a_record, &*case.value);
         let (mut memory_best, mut job_best) = (0.0_f64, 0.0_f64);
         for run in 0..runs {
             memory_best = memory_best.max(from_memory(case, &real, learnt));

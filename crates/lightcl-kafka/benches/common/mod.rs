@@ -95,28 +95,41 @@ pub enum Kind {
     Real(LearnerConfig),
 }
 
-/// Makes an operator over these columns.
-pub fn make_operator(
-    kind: &Kind,
-    columns: EncoderConfig,
-    emit_predictions: bool,
-    learner: &str,
-    schema: &Schema,
-) -> Result<Operator> {
-    let config = OperatorConfig { snapshot_at_end: false, emit_predictions, ..OperatorConfig::new(learner) };
-    let config = match kind {
-        Kind::Null => OperatorConfig { probe_samples: 0, rollback_windows: 0, ..config },
-        Kind::Real(_) => config,
-    };
-    let detector = build(&["never".to_owned()], &DetectorConfigs::default())?;
-    let kind = kind.clone();
-    let make = Box::new(move |shape: &[usize]| {
-        Ok(match &kind {
-            Kind::Null => Box::new(NullLearner) as Box<dyn Learner>,
-            Kind::Real(config) => Box::new(LightClLearner::new(config.clone(), shape, None)?),
-        })
-    });
-    Operator::new(config, Encoder::new(columns, schema)?, detector, make)
+/// What an operator is made of.
+#[derive(Clone)]
+pub struct Spec {
+    pub learner: Kind,
+    pub columns: EncoderConfig,
+    pub emit_predictions: bool,
+    /// Rows learnt from together.
+    pub window_samples: usize,
+}
+
+impl Spec {
+    /// One that learns from windows of the usual size and emits no predictions.
+    pub fn new(learner: &Kind, columns: EncoderConfig) -> Self {
+        let window_samples = OperatorConfig::new("").window_samples;
+        Spec { learner: learner.clone(), columns, emit_predictions: false, window_samples }
+    }
+
+    /// The operator.
+    pub fn operator(&self, learner: &str, schema: &Schema) -> Result<Operator> {
+        let Spec { learner: kind, columns, emit_predictions, window_samples } = self.clone();
+        let config =
+            OperatorConfig { snapshot_at_end: false, emit_predictions, window_samples, ..OperatorConfig::new(learner) };
+        let config = match kind {
+            Kind::Null => OperatorConfig { probe_samples: 0, rollback_windows: 0, ..config },
+            Kind::Real(_) => config,
+        };
+        let detector = build(&["never".to_owned()], &DetectorConfigs::default())?;
+        let make = Box::new(move |shape: &[usize]| {
+            Ok(match &kind {
+                Kind::Null => Box::new(NullLearner) as Box<dyn Learner>,
+                Kind::Real(config) => Box::new(LightClLearner::new(config.clone(), shape, None)?),
+            })
+        });
+        Operator::new(config, Encoder::new(columns, schema)?, detector, make)
+    }
 }
 
 /// A commit: bytes of output, bytes of state, and how long it took.
@@ -168,11 +181,10 @@ pub struct Plan<'a> {
     /// A group and a model of its own.
     pub name: String,
     pub format: &'a FormatConfig,
-    pub columns: EncoderConfig,
-    pub learner: Kind,
+    pub spec: Spec,
     /// Time between two checkpoints.
     pub checkpoint: Duration,
-    /// Where predictions go, if they are given.
+    /// Where predictions go, if there are any.
     pub predictions: Option<&'a str>,
 }
 
@@ -181,8 +193,7 @@ impl Plan<'_> {
     pub fn run(self, broker: &Broker, observer: Arc<dyn Observer>) {
         let connection = Connection { brokers: broker.bootstrap(), ..Connection::default() };
         let opened = self.format.clone();
-        let emit_predictions = self.predictions.is_some();
-        let (learner, columns) = (self.learner, self.columns);
+        let spec = self.spec;
         let job = Job {
             source: SourceConfig {
                 connection: connection.clone(),
@@ -216,9 +227,7 @@ impl Plan<'_> {
             config_sha256: String::new(),
             fresh: false,
             open_format: Box::new(move || format::open(&opened)),
-            make_operator: Arc::new(move |unit: &str, schema: &Schema| {
-                make_operator(&learner, columns.clone(), emit_predictions, unit, schema)
-            }),
+            make_operator: Arc::new(move |unit: &str, schema: &Schema| spec.operator(unit, schema)),
             stop: Arc::new(AtomicBool::new(false)),
             health: Arc::new(Health::new()),
             observer,
