@@ -13,7 +13,8 @@ fn produce(bootstrap: &str, config: &Path, value: &str) -> bool {
     // The tool reports a record that it could not deliver, but ends with success.
     let config = config.to_str().unwrap();
     let args = ["--bootstrap-server", bootstrap, "--topic", "t", "--command-config", config];
-    let times = ["--max-block-ms", "3000", "--command-property", "delivery.timeout.ms=20000"];
+    // A Java program takes seconds to get going where others run beside it.
+    let times = ["--max-block-ms", "30000", "--command-property", "delivery.timeout.ms=40000"];
     let output = tool_with_input("ConsoleProducer", &[&args[..], &times[..]].concat(), value);
     output.status.success() && !String::from_utf8_lossy(&output.stderr).contains("ERROR")
 }
