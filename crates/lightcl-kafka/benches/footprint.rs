@@ -54,10 +54,10 @@ fn memory(broker: &Broker, records: usize) {
     println!("{:>12} {:>12}", "rows", "resident MB");
     let seen = Arc::new(Resident { seen: Seen::default(), every: records / 10 });
     broker.create_topic("many-predictions", 1, &["retention.bytes=100000000"]);
-    let learner = Kind::Real(LearnerConfig {
+    let learner = Kind::Real(Box::new(LearnerConfig {
         backbone: Backbone::Mlp { hidden: vec![16; 2], frozen: 1 },
         ..LearnerConfig::default()
-    });
+    }));
     let plan = Plan {
         topic: "many",
         name: "many".into(),
@@ -105,12 +105,12 @@ fn commits(broker: &Broker, images: usize, checkpoint: Duration) {
         exact: vec!["label".into()],
         ..FormatConfig::default()
     };
-    let learner = Kind::Real(LearnerConfig {
+    let learner = Kind::Real(Box::new(LearnerConfig {
         backbone: Backbone::Resnet18 { width: 64 },
         prefix: lightcl_learner::Prefix::Pretrained,
         batch_samples: IMAGES,
         ..LearnerConfig::default()
-    });
+    }));
     let mut columns = EncoderConfig::new(Vec::<String>::new(), "label");
     columns.features = vec![FeatureConfig { shape: Some(IMAGE.to_vec()), ..FeatureConfig::auto("image") }];
     let batches: Vec<RecordBatch> = (0..images / IMAGES).map(batch_of_images).collect();

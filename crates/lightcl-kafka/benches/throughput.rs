@@ -215,11 +215,11 @@ fn main() {
     }
     let (broker, registry) = (Broker::start(&[]), Registry::start(&[]));
     broker.create_topic(STATE, 1, &["cleanup.policy=compact"]);
-    let real = Kind::Real(LearnerConfig {
+    let real = Kind::Real(Box::new(LearnerConfig {
         backbone: Backbone::Mlp { hidden: vec![128; 4], frozen: 2 },
         batch_samples: 32,
         ..LearnerConfig::default()
-    });
+    }));
     let only = word("--format");
     let kept = |case: &Case| only.as_ref().is_none_or(|only| only == case.name);
     let cases: Vec<Case> = cases(&registry.url()).into_iter().filter(kept).collect();

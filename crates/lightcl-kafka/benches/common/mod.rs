@@ -92,7 +92,7 @@ pub enum Kind {
     /// One that does nothing.
     Null,
     /// A real one with these settings.
-    Real(LearnerConfig),
+    Real(Box<LearnerConfig>),
 }
 
 /// What an operator is made of.
@@ -125,7 +125,7 @@ impl Spec {
         let make = Box::new(move |shape: &[usize]| {
             Ok(match &kind {
                 Kind::Null => Box::new(NullLearner) as Box<dyn Learner>,
-                Kind::Real(config) => Box::new(LightClLearner::new(config.clone(), shape, None)?),
+                Kind::Real(config) => Box::new(LightClLearner::new(config.as_ref().clone(), shape, None)?),
             })
         });
         Operator::new(config, Encoder::new(columns, schema)?, detector, make)
