@@ -23,6 +23,7 @@ mod outbox;
 pub mod parts;
 mod predictions;
 mod producer;
+pub mod reading;
 pub mod records;
 mod refusals;
 mod replay;
@@ -38,6 +39,7 @@ pub mod unit_names;
 mod unit_record;
 mod units;
 mod worker;
+pub mod writing;
 
 pub use config::{Connection, SecretSource};
 pub use health::Health;

@@ -14,6 +14,7 @@ mod memory;
 mod merge;
 mod model;
 mod network;
+mod plain;
 mod replay;
 mod report;
 mod snapshot;
@@ -30,4 +31,5 @@ pub use config::{
     ActiveClasses, Backbone, FrozenNorm, LearnerConfig, MAX_CLASSES, MemoryConfig, Method, Prefix, ReplayKind,
 };
 pub use learner::LightClLearner;
+pub use plain::NetworkPart;
 pub use weights::NamedWeights;

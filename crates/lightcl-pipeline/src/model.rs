@@ -1,15 +1,19 @@
 //! A snapshot as a model that scores rows.
 
-use lightcl_core::{Learner, PositionedBatch, Rejected, Result, Snapshot};
+use lightcl_core::{Embedding, Error, Learner, Logits, PositionedBatch, Rejected, Result, Snapshot};
 use lightcl_learner::LightClLearner;
-use lightcl_stream::encode::Encoder;
+use lightcl_stream::encode::{Encoder, FeatureRows};
 use lightcl_stream::predict;
+
+pub use lightcl_learner::NetworkPart;
 
 /// The learner of a snapshot, and how rows become its numbers.
 pub struct Model {
     /// How rows become numbers.
     pub encoder: Encoder,
     learner: LightClLearner,
+    /// Roles of the weights in the snapshot.
+    roles: Vec<String>,
 }
 
 /// A row that was scored.
@@ -33,7 +37,53 @@ impl Model {
         Ok(Model {
             learner: LightClLearner::from_snapshot(&snapshot.manifest.learner, &snapshot.blobs)?,
             encoder: Encoder::from_description(&snapshot.manifest.encoder)?,
+            roles: snapshot.blobs.iter().map(|blob| blob.role.clone()).collect(),
         })
+    }
+
+    /// Class scores of encoded rows, one row for each usable one: logarithms of probabilities but for a constant a row.
+    ///
+    /// # Errors
+    /// When the rows were encoded for another model.
+    pub fn scores(&self, rows: &FeatureRows) -> Result<Logits> {
+        self.learner.score_rows(&rows.features)
+    }
+
+    /// The labels of the classes, in the order of [`Model::scores`]: that in which they first came in training.
+    ///
+    /// # Errors
+    /// When a class has no label, which no sound snapshot has.
+    pub fn class_labels(&self) -> Result<Vec<String>> {
+        let label = |class| {
+            let label = self.encoder.class_label(class);
+            label.ok_or_else(|| Error::user("a class of the snapshot has no label").with("class", class))
+        };
+        (0..self.learner.score_rows(&[])?.classes as u32).map(label).collect()
+    }
+
+    /// Shape of what [`Model::activations`] gives of one row.
+    ///
+    /// # Errors
+    /// When the snapshot does not hold that part of the network.
+    pub fn activation_shape(&self, part: NetworkPart) -> Result<Vec<usize>> {
+        let needed = match part {
+            NetworkPart::Prefix => &["prefix"][..],
+            NetworkPart::Suffix => &["prefix", "suffix"],
+        };
+        if let Some(role) = needed.iter().find(|needed| !self.roles.iter().any(|role| role == *needed)) {
+            let message = format!("the snapshot holds no {role} of a network: its head scores without one");
+            return Err(Error::user(message).with("weights", self.roles.join(", ")));
+        }
+        Ok(self.learner.part_shape(part))
+    }
+
+    /// Activations of encoded rows, one row for each usable one.
+    ///
+    /// # Errors
+    /// When the snapshot does not hold that part of the network, or the rows were encoded for another model.
+    pub fn activations(&self, part: NetworkPart, rows: &FeatureRows) -> Result<Embedding> {
+        self.activation_shape(part)?;
+        self.learner.part_outputs(part, &rows.features)
     }
 
     /// Scores the rows of a batch: one entry a row, in order. The first has number `first_index`.

@@ -130,7 +130,7 @@ fn completions_and_manual_pages_name_every_command() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let output = lightcl(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0));
-        for command in ["run", "check", "inspect", "score", "merge"] {
+        for command in ["run", "check", "inspect", "score", "sql", "merge"] {
             assert!(out(&output).contains(command), "{shell} {command}");
         }
     }

@@ -3,7 +3,8 @@
 use crate::config::SecretSource;
 use crate::records::RecordBlock;
 use arrow_array::RecordBatch;
-use lightcl_core::{Result, RowFault};
+use arrow_schema::Schema;
+use lightcl_core::{Error, Result, RowFault};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -17,7 +18,7 @@ mod decoded;
 mod ipc;
 mod json;
 mod reader;
-mod record_columns;
+pub(crate) mod record_columns;
 pub(crate) mod registry;
 mod schemas;
 mod table;
@@ -52,6 +53,29 @@ pub struct FormatConfig {
     pub csv: CsvFormat,
     /// Longest value; a longer one goes to the dead letters.
     pub most_value_bytes: usize,
+}
+
+impl FormatConfig {
+    /// The same for rows with these columns and types. What stands beside a record's value has a type of its own.
+    ///
+    /// # Errors
+    /// When a column has a type that no format gives.
+    pub fn with_schema(self, schema: &Schema) -> Result<Self> {
+        let mut types = BTreeMap::new();
+        for field in schema.fields() {
+            if record_columns::RecordColumn::of(field.name())?.is_some() {
+                continue;
+            }
+            let Ok(Some(settled)) = types::settled(field.data_type()) else {
+                return Err(Error::user("records give no values of this type")
+                    .with("column", field.name())
+                    .with("type", field.data_type()));
+            };
+            types.insert(field.name().clone(), types::name(&settled));
+        }
+        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
+        Ok(FormatConfig { columns, types, ..self })
+    }
 }
 
 impl fmt::Debug for FormatConfig {

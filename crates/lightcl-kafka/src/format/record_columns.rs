@@ -14,7 +14,7 @@ const PREFIX: &str = "kafka.";
 
 /// A column that stands beside the value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum RecordColumn {
+pub(crate) enum RecordColumn {
     Key,
     Timestamp,
     Partition,
@@ -60,7 +60,7 @@ impl RecordColumn {
     }
 
     /// The column of all rows, each of which names its record. Bytes that should be text and are none are faults.
-    pub fn read(
+    pub(super) fn read(
         &self,
         name: &str,
         wanted: Option<&DataType>,

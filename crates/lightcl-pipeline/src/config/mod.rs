@@ -39,6 +39,6 @@ pub use difference::difference;
 pub use explain::{Explained, toml_inline};
 pub use names::nearest;
 pub use overrides::{ENVIRONMENT_PREFIX, Overrides};
-pub use pipeline::Pipeline;
-pub use pipeline::sha256_of;
+pub use pipeline::{Pipeline, sha256_of};
+pub use secrets::is_secret;
 pub use settings::{Settings, pipeline_schema};

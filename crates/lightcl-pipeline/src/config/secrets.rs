@@ -1,7 +1,7 @@
 //! What must not be shown, and which properties of the client are not the user's to set.
 
 /// Whether the value of a property of librdkafka is secret, by its name.
-pub(super) fn is_secret(property: &str) -> bool {
+pub fn is_secret(property: &str) -> bool {
     let name = property.to_lowercase();
     ["password", "secret", "passphrase"].iter().any(|ending| name.ends_with(ending))
         || ["ssl.key.pem", "ssl_key", "ssl.key"].contains(&name.as_str())

@@ -20,7 +20,9 @@ pub use folder::{FolderOptions, FolderSink};
 pub use lines::{BOUNDARIES, DEAD_LETTERS, PREDICTIONS, STABILITY};
 pub use ownership::{SUMMARY, is_output_folder};
 pub use rows::{boundary_schema, prediction_schema, stability_schema};
-pub use snapshots::{BLOB_FOLDER, MANIFEST, SNAPSHOT_FOLDER, read_manifest, read_snapshot, snapshot_versions};
+pub use snapshots::{
+    BLOB_FOLDER, MANIFEST, SNAPSHOT_FOLDER, newest_snapshot, read_manifest, read_snapshot, snapshot_versions,
+};
 pub use snapshots::{read_blob, snapshot_folder};
 
 #[cfg(test)]

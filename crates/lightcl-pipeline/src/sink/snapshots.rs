@@ -143,6 +143,15 @@ pub fn snapshot_versions(snapshots: &Path) -> Result<Vec<u64>> {
     Ok(versions)
 }
 
+/// The folder of the newest snapshot in an output folder; none when there is none yet.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn newest_snapshot(output: &Path) -> Result<Option<PathBuf>> {
+    let snapshots = output.join(SNAPSHOT_FOLDER);
+    Ok(snapshot_versions(&snapshots)?.last().map(|&newest| snapshots.join(version_name(newest))))
+}
+
 /// Reads a snapshot, its weights included, and verifies them. `path` is the snapshot's folder or its manifest; the weights
 /// lie in `blobs` beside the folder or in it.
 ///

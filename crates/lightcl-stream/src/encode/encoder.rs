@@ -25,7 +25,7 @@ pub struct Encoder {
     /// The shape of a sample, once known.
     shape: Option<Vec<usize>>,
     /// Where standardised numbers stand in a sample; known with the shape.
-    ranges: Vec<Range<usize>>,
+    pub(super) ranges: Vec<Range<usize>>,
     work: Work,
 }
 
@@ -98,7 +98,7 @@ impl Encoder {
         Ok(())
     }
 
-    fn plan_for(&self, schema: &Schema, strictness: Strictness) -> Result<Plan> {
+    pub(super) fn plan_for(&self, schema: &Schema, strictness: Strictness) -> Result<Plan> {
         let plan = Plan::new(&self.config, Some(&self.learnt.kinds), schema, strictness)?;
         for ((feature, config), known) in plan.features.iter().zip(&self.config.features).zip(&self.learnt.shapes) {
             if let (Some(found), Some(known)) = (&feature.shape, known)

@@ -30,6 +30,7 @@ mod category;
 mod config;
 mod description;
 mod encoder;
+mod feature_rows;
 mod features;
 mod image;
 mod labels;
@@ -49,3 +50,4 @@ pub use config::{
     CategoryEncoding, DEFAULT_CATEGORY_SLOTS, EncoderConfig, FeatureConfig, FeatureKind, MAX_SAMPLE_VALUES,
 };
 pub use encoder::{Encoder, FrozenRows};
+pub use feature_rows::FeatureRows;

@@ -45,6 +45,24 @@ impl Standardizer {
         }
     }
 
+    /// As [`Standardizer::apply`] to each row of `width` numbers, with the same bytes.
+    pub fn apply_to_rows(&self, rows: &mut [f32], width: usize, ranges: &[Range<usize>]) {
+        if self.count == 0 {
+            rows.chunks_exact_mut(width.max(1)).for_each(|row| self.apply(row, ranges));
+            return;
+        }
+        // Roots are drawn once for all rows.
+        let figures: Vec<(usize, f64, f64)> = positions(ranges)
+            .zip(self.mean.iter().zip(self.deviations()))
+            .map(|(index, (mean, deviation))| (index, *mean, deviation))
+            .collect();
+        for row in rows.chunks_exact_mut(width.max(1)) {
+            for &(index, mean, deviation) in &figures {
+                row[index] = scaled_by(f64::from(row[index]), mean, deviation);
+            }
+        }
+    }
+
     /// Undoes the standardisation of a row by the figures that stand now: for a row that was standardised not long ago.
     pub fn undo(&self, row: &mut [f32], ranges: &[Range<usize>]) {
         let figures = self.mean.iter().zip(self.deviations());
@@ -80,7 +98,10 @@ fn positions(ranges: &[Range<usize>]) -> impl Iterator<Item = usize> + '_ {
 const MOST_DEVIATIONS: f64 = 10.0;
 
 fn scaled(value: f64, mean: f64, squares: f64, count: f64) -> f32 {
-    let deviation = (squares / count).sqrt();
+    scaled_by(value, mean, (squares / count).sqrt())
+}
+
+fn scaled_by(value: f64, mean: f64, deviation: f64) -> f32 {
     // A number that never varied says nothing.
     if deviation > 0.0 { ((value - mean) / deviation).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS) as f32 } else { 0.0 }
 }

@@ -1,5 +1,6 @@
 //! Commands and their options.
 
+use super::sql::SqlArgs;
 use crate::logs::LogFormat;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -32,6 +33,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Predict the labels of rows with a snapshot.
     Score(ScoreArgs),
+    /// Learn, predict and query in SQL (feature datafusion).
+    Sql(SqlArgs),
     /// Look after the topics of a Kafka job.
     Kafka(KafkaArgs),
     /// Join runs over disjoint rows into one that knows what all of them learnt.

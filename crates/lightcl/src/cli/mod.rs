@@ -11,12 +11,14 @@ mod man;
 mod merge;
 mod run;
 mod score;
+mod sql;
 mod tensors;
 
 pub use args::{
     BenchArgs, CheckArgs, Cli, Command, CompletionsArgs, InputType, InspectArgs, KafkaArgs, KafkaCommand, ManArgs,
     MergeArgs, RetireArgs, RollBack, RunArgs, ScoreArgs, ScoreFormat, Suite, TopicsArgs,
 };
+pub use sql::{SqlArgs, SqlFormat};
 
 pub(crate) use run::refuse_another_configuration;
 
@@ -35,6 +37,7 @@ pub fn dispatch(cli: &Cli) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Score(args) => score::run(args),
+        Command::Sql(args) => sql::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(args),
@@ -46,11 +49,15 @@ pub fn dispatch(cli: &Cli) -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // With standard error gone there is nobody to tell.
-            let text = if logs::is_json() { describe_as_json(&error) } else { describe(&error) };
-            let _ = io::stderr().write_all(text.as_bytes());
+            let _ = io::stderr().write_all(described(&error).as_bytes());
             ExitCode::from(exit_code(error.kind()))
         }
     }
+}
+
+/// An error as it is written to standard error.
+fn described(error: &Error) -> String {
+    if logs::is_json() { describe_as_json(error) } else { describe(error) }
 }
 
 /// The exit code that an error of a kind ends the program with.
