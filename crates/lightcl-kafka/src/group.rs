@@ -67,8 +67,7 @@ impl ConsumerContext for GroupContext {
 /// come after that seek: the client then goes where the answer says, past records that nobody has read.
 fn at_first_offsets(consumer: &BaseConsumer<GroupContext>, list: &mut TopicPartitionList) -> Result<(), KafkaError> {
     let mut answers = true;
-    for partition in partitions_of(list) {
-        let TopicPartition { topic, partition } = partition;
+    for TopicPartition { topic, partition } in partitions_of(list) {
         let first = answers.then(|| consumer.fetch_watermarks(&topic, partition, CALL_TIMEOUT)).and_then(Result::ok);
         // Without an answer any number does: that the offset is not there shows, and the seek mends it.
         answers = first.is_some();

@@ -326,8 +326,9 @@ fn classify(
     (what, error): (&'static str, KafkaError),
 ) -> Failure {
     use RDKafkaErrorCode::{
-        Fenced, FencedInstanceId, GroupAuthorizationFailed, IllegalGeneration, InvalidProducerEpoch, ProducerFenced,
-        RebalanceInProgress, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed, UnknownMemberId,
+        Fenced, FencedInstanceId, GroupAuthorizationFailed, IllegalGeneration, InvalidProducerEpoch,
+        InvalidProducerIdMapping, ProducerFenced, RebalanceInProgress, TopicAuthorizationFailed,
+        TransactionalIdAuthorizationFailed, UnknownMemberId, UnknownProducerId,
     };
     let (code, fatal, abort) = match &error {
         KafkaError::Transaction(inner) => (inner.code(), inner.is_fatal(), inner.txn_requires_abort()),
@@ -345,7 +346,9 @@ fn classify(
             .is_some_and(|(code, _)| matches!(code, Fenced | ProducerFenced | InvalidProducerEpoch));
         return if now_fenced { Failure::Fenced(error) } else { Failure::Unknown(error) };
     }
-    if !abort {
+    // The brokers forget producers that were idle for long. Of the requests that meet this, the client takes only some as a
+    // reason to ask for a new id when it aborts; with the answer to another first, every later try would fail alike.
+    if !abort || matches!(code, InvalidProducerIdMapping | UnknownProducerId) {
         return Failure::Unknown(error);
     }
     let failure = match code {
@@ -397,3 +400,6 @@ fn aborted(producer: &BaseProducer<DeliveryContext>, failure: Failure) -> Failur
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
