@@ -38,7 +38,7 @@ async fn create(context: &SessionContext, broker: &Broker, kind: &str, name: &st
 const INSERT: &str = r#"INSERT INTO samples ("kafka.key", "kafka.partition", x, label)
     VALUES ('a', 1, 0.5, 3), ('b', 0, 1.5, 4), (NULL, 1, 2.5, NULL)"#;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn rows_that_are_inserted_are_read_back_with_what_stands_beside_the_value() {
     if !services::ready_or_skipped() {
         return;
@@ -66,7 +66,7 @@ async fn rows_that_are_inserted_are_read_back_with_what_stands_beside_the_value(
     assert!(run(&context, "SELECT count(*) AS n FROM later").await.contains("| 1 |"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn rows_of_arrow_are_written_and_read_back() {
     if !services::ready_or_skipped() {
         return;
@@ -85,7 +85,7 @@ async fn rows_of_arrow_are_written_and_read_back() {
     assert!(found.contains("| 5000 | 12502500.0 | n999 |"), "{found}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn an_unbounded_table_goes_on_with_what_comes_and_ends_when_the_query_does() {
     if !services::ready_or_skipped() {
         return;
@@ -116,7 +116,7 @@ async fn an_unbounded_table_goes_on_with_what_comes_and_ends_when_the_query_does
     assert!(refused.contains("unbounded") || refused.contains("infinite"), "{refused}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_record_that_cannot_be_read_fails_the_query_or_is_left_out() {
     if !services::ready_or_skipped() {
         return;
@@ -139,7 +139,7 @@ async fn a_record_that_cannot_be_read_fails_the_query_or_is_left_out() {
     assert!(found.contains("| 2 | 4.0 |"), "{found}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn mistakes_in_a_statement_are_told_with_it() {
     if !services::ready_or_skipped() {
         return;

@@ -252,13 +252,20 @@ fn unbounded_inputs_need_an_order_and_cannot_be_sorted() {
         assert!(message.contains("an unbounded input cannot be sorted"), "{message}");
         let options = ", 'lightcl.partition' 'p', 'lightcl.order' 'arrival'";
         let place = folder.path().join("arrival");
-        create(&context, "arrival", &place, POINTS, options).await;
-        let senders = unbounded(&context, "open", 3);
-        for (number, sender) in senders.into_iter().enumerate() {
-            let first = number as u64 * 100;
-            sender.send(Ok(points(first..first + 100, None))).await.unwrap();
+        let message = error(&context, &create_statement("arrival", &place, POINTS, options)).await;
+        assert!(message.contains("option 'partition_column'"), "{message}");
+        let options = format!("{options}, 'lightcl.partition_column' 'label'");
+        create(&context, "arrival", &place, POINTS, &options).await;
+        // However their rows arrive: what was learnt from before is known by partition and offset.
+        for (name, order, new) in
+            [("open", &[0, 1, 2][..], 300), ("again", &[2, 0, 1], 0), ("more", &[3, 1, 0, 2], 100)]
+        {
+            for (number, sender) in order.iter().zip(unbounded(&context, name, order.len())) {
+                sender.send(Ok(points(number * 100..number * 100 + 100, None))).await.unwrap();
+            }
+            let statement = format!("INSERT INTO arrival SELECT x, y, label FROM {name}");
+            assert_eq!(number(&context, &statement).await, new, "{name}");
         }
-        assert_eq!(number(&context, "INSERT INTO arrival SELECT x, y, label FROM open").await, 300);
     });
 }
 

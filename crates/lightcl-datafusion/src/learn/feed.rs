@@ -10,6 +10,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::physical_plan::metrics::Count;
 use lightcl_core::{PositionedBatch, Positions, Source};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -83,8 +84,10 @@ pub(super) struct FedSource {
     schema: SchemaRef,
     rows: Receiver<Fed>,
     places: Places,
-    /// The first offset that was not learnt from.
-    next: u64,
+    /// What was learnt from before.
+    learnt: Positions,
+    /// Rows of the last batch that are still to be given.
+    waiting: VecDeque<PositionedBatch>,
     stop: Arc<AtomicBool>,
     skipped: Count,
 }
@@ -92,7 +95,7 @@ pub(super) struct FedSource {
 impl FedSource {
     /// Sets `stop` when the query is given up.
     pub fn new(schema: SchemaRef, rows: Receiver<Fed>, places: Places, stop: Arc<AtomicBool>, skipped: Count) -> Self {
-        FedSource { schema, rows, places, next: 0, stop, skipped }
+        FedSource { schema, rows, places, learnt: Positions::default(), waiting: VecDeque::new(), stop, skipped }
     }
 }
 
@@ -102,18 +105,21 @@ impl Source for FedSource {
     }
 
     fn seek(&mut self, positions: &Positions) -> lightcl_core::Result<()> {
-        self.next = positions.next(self.places.partition());
+        self.learnt = positions.clone();
         Ok(())
     }
 
     fn next(&mut self) -> lightcl_core::Result<Option<PositionedBatch>> {
         loop {
+            if let Some(next) = self.waiting.pop_front() {
+                return Ok(Some(next));
+            }
             match self.rows.recv() {
                 Ok(Fed::Rows(rows)) => {
-                    let (known, new) = split(&self.places.place(&rows.batch)?, self.next);
-                    self.skipped.add(known.map_or(0, |known| known.batch.num_rows()));
-                    if new.is_some() {
-                        return Ok(new);
+                    for placed in self.places.place(&rows.batch)? {
+                        let (known, new) = split(&placed, &self.learnt);
+                        self.skipped.add(known.map_or(0, |known| known.batch.num_rows()));
+                        self.waiting.extend(new);
                     }
                 }
                 Ok(Fed::End) => return Ok(None),

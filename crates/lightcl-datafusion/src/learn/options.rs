@@ -10,7 +10,7 @@ const PREFIX: &str = "lightcl.";
 /// Prefix of options that override keys of the pipeline.
 const SET: &str = "set.";
 /// Options of a learner's table.
-const OF_TABLES: [&str; 4] = ["pipeline", "partition", "offset", "order"];
+const OF_TABLES: [&str; 5] = ["pipeline", "partition", "partition_column", "offset", "order"];
 /// What the operator has beside them.
 const OF_OPERATORS: [&str; 3] = ["location", "name", "max_wait_ms"];
 
@@ -33,6 +33,9 @@ pub struct LearnOptions {
     pub name: Option<String>,
     /// Name of the partition that rows are numbered in. Default: a fingerprint of the input's plan and of what it reads.
     pub partition: Option<String>,
+    /// A column of text or whole numbers that tells which partition a row stands in, for inputs with several: rows are numbered
+    /// within each. Its partitions are called by the name above and that value.
+    pub partition_column: Option<String>,
     /// A column of ascending whole numbers that are the positions of rows. Default: the row's number in the query.
     pub offset: Option<String>,
     /// Whether rows of an unbounded input with several partitions may be learnt from as they arrive.
@@ -52,6 +55,7 @@ impl LearnOptions {
             location: None,
             name: None,
             partition: None,
+            partition_column: None,
             offset: None,
             any_order: false,
             max_wait: None,
@@ -77,6 +81,13 @@ impl LearnOptions {
     #[must_use]
     pub fn partition(mut self, partition: impl Into<String>) -> Self {
         self.partition = Some(partition.into());
+        self
+    }
+
+    /// Tells partitions apart by a column.
+    #[must_use]
+    pub fn partition_column(mut self, column: impl Into<String>) -> Self {
+        self.partition_column = Some(column.into());
         self
     }
 
@@ -153,6 +164,7 @@ impl LearnOptions {
         match key {
             "pipeline" => value.clone_into(&mut self.pipeline),
             "partition" => self.partition = Some(value.to_owned()),
+            "partition_column" => self.partition_column = Some(value.to_owned()),
             "offset" => self.offset = Some(value.to_owned()),
             "location" => self.location = Some(PathBuf::from(value)),
             "name" => self.name = Some(value.to_owned()),
@@ -176,6 +188,24 @@ impl LearnOptions {
             }
         }
         Ok(true)
+    }
+}
+
+impl LearnOptions {
+    /// Whether a second run would know the rows again: those that are learnt from as they arrive only by their partitions.
+    ///
+    /// # Errors
+    /// When it would not, and something is kept that it goes on from.
+    pub(super) fn check_order(&self) -> Result<()> {
+        if !self.any_order || self.partition_column.is_some() || self.location.is_none() {
+            return Ok(());
+        }
+        Err(DataFusionError::Plan(
+            "rows that are learnt from as they arrive come in another order the next time, and are known again only by the \
+             partition that they stand in: name its column with the option 'partition_column', and that of their offsets, if \
+             they have one, with 'offset'"
+                .to_owned(),
+        ))
     }
 }
 

@@ -11,8 +11,9 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use datafusion::error::{DataFusionError, Result as QueryResult};
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::metrics::BaselineMetrics;
-use lightcl_core::{Commit, Output, PositionedBatch, Result, Sink, Stateful};
+use lightcl_core::{Commit, Output, PositionedBatch, Positions, Result, Sink, Stateful};
 use lightcl_pipeline::driver::CheckpointPolicy;
 use lightcl_stream::{Operator, predict};
 use std::sync::Arc;
@@ -92,8 +93,8 @@ pub(super) struct Pass {
 /// What changes while rows pass.
 struct Passing {
     pass: Pass,
-    /// The first offset that was not learnt from.
-    next: u64,
+    /// What was learnt from before.
+    learnt: Positions,
     waiting: Waiting,
     /// Whether nobody takes rows any more.
     closed: bool,
@@ -125,10 +126,10 @@ impl Pass {
             self.operator.restore(&commit.state)?;
             epoch = commit.epoch;
         }
-        let next = self.operator.positions().next(self.places.partition());
+        let learnt = self.operator.positions().clone();
         let now = Instant::now();
         Ok(Passing {
-            next,
+            learnt,
             waiting: Waiting::new(Arc::clone(&self.schema)),
             closed: false,
             epoch,
@@ -177,14 +178,22 @@ impl Passing {
 
     fn take(&mut self, rows: Rows) -> Result<()> {
         let Rows { batch, memory, .. } = rows;
-        let (known, new) = split(&self.pass.places.place(&batch)?, self.next);
+        let memory = Arc::new(memory);
+        for placed in self.pass.places.place(&batch)? {
+            self.take_from_one(&placed, &memory)?;
+        }
+        Ok(())
+    }
+
+    /// Takes rows of one partition.
+    fn take_from_one(&mut self, placed: &PositionedBatch, memory: &Arc<MemoryReservation>) -> Result<()> {
+        let (known, new) = split(placed, &self.learnt);
         if let Some(known) = known {
             self.pass.meters.skipped.add(known.batch.num_rows());
             let scored = self.score(&known)?;
             self.closed |= !self.pass.outlet.send(scored);
         }
         let Some(new) = new else { return Ok(()) };
-        let memory = Arc::new(memory);
         for slice in slices(&new, self.pass.slice_rows) {
             if self.closed {
                 return Ok(());
@@ -192,7 +201,7 @@ impl Passing {
             let started = Instant::now();
             let pass = &mut self.pass;
             let first = pass.operator.samples();
-            self.waiting.push(slice.batch.clone(), first, &memory);
+            self.waiting.push(slice.batch.clone(), first, memory);
             let outputs = pass.operator.push(&slice)?;
             pass.meters.learning.add_elapsed(started);
             pass.meters.taken.add(slice.batch.num_rows());

@@ -128,7 +128,8 @@ impl ExtensionPlanner for LearnPlanner {
             // Nothing is kept: every run begins anew, whatever its rows are.
             (None, None) => "rows".to_owned(),
         };
-        let places = Places::new(input.schema(), &partition, options.offset.as_deref()).map_err(|e| refused(&e))?;
+        let places = Places::new(input.schema(), &partition, options).map_err(|e| refused(&e))?;
+        options.check_order()?;
         let task = Task {
             name: options.name.clone().unwrap_or_else(|| recipe.model().to_owned()),
             folder: options.location.clone(),

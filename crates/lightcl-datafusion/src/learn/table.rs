@@ -59,7 +59,8 @@ impl TableProviderFactory for LearnerFactory {
         let schema = columns(&recipe, declared).map_err(|error| refused(&error))?;
         // What is wrong with columns is said before there is anything to learn.
         recipe.operator(&schema, false).map_err(|error| refused(&error))?;
-        Places::new(Arc::clone(&schema), "", options.offset.as_deref()).map_err(|error| refused(&error))?;
+        Places::new(Arc::clone(&schema), "", &options).map_err(|error| refused(&error))?;
+        options.check_order()?;
         self.shared.set_location(name, folder.clone());
         let shared = Arc::clone(&self.shared);
         Ok(Arc::new(LearnerTable { name: name.to_owned(), folder, schema, options, recipe: Arc::new(recipe), shared }))
@@ -152,7 +153,7 @@ impl TableProvider for LearnerTable {
             Some(partition) => partition.clone(),
             None => fingerprint(&input)?,
         };
-        let places = Places::new(Arc::clone(&self.schema), &partition, self.options.offset.as_deref());
+        let places = Places::new(Arc::clone(&self.schema), &partition, &self.options);
         let job = Job {
             name: self.name.clone(),
             folder: self.folder.clone(),

@@ -92,7 +92,7 @@ fn arrange(node: Arc<dyn ExecutionPlan>, any_order: bool) -> Result<Transformed<
     Err(DataFusionError::Plan(format!(
         "the rows of an unbounded input with {} partitions ({}) have no order, and what is learnt from them would depend on \
          which come first: declare an order for the table (WITH ORDER), read one partition, or say that any order will do \
-         with the option 'lightcl.order' 'arrival'",
+         with the options 'lightcl.order' 'arrival' and 'lightcl.partition_column'",
         node.output_partitioning().partition_count(),
         node.name()
     )))
