@@ -143,6 +143,50 @@ impl<'a> Numbers<'a> {
     }
 }
 
+impl Numbers<'_> {
+    /// Writes the values of `range` to every `stride`th place of `out`: a column of numbers that are kept row by row. Booleans
+    /// are 0 and 1. What is not finite, or is beyond the range of `f32`, becomes a number that is not finite; nulls give any
+    /// number.
+    pub fn scatter(&self, range: Range<usize>, stride: usize, out: &mut [f32]) {
+        fn each<T: Copy>(values: &[T], stride: usize, out: &mut [f32], convert: impl Fn(T) -> f32) {
+            for (place, &value) in out.iter_mut().step_by(stride).zip(values) {
+                *place = convert(value);
+            }
+        }
+        match *self {
+            Numbers::Null => {}
+            Numbers::Bool(values) => {
+                for (place, row) in out.iter_mut().step_by(stride).zip(range) {
+                    *place = if values.value(row) { 1.0 } else { 0.0 };
+                }
+            }
+            Numbers::U8(values) => each(&values[range], stride, out, f32::from),
+            Numbers::I8(values) => each(&values[range], stride, out, f32::from),
+            Numbers::I16(values) => each(&values[range], stride, out, f32::from),
+            Numbers::U16(values) => each(&values[range], stride, out, f32::from),
+            Numbers::I32(values) => each(&values[range], stride, out, |value| value as f32),
+            Numbers::U32(values) => each(&values[range], stride, out, |value| value as f32),
+            Numbers::I64(values) => each(&values[range], stride, out, |value| value as f32),
+            Numbers::U64(values) => each(&values[range], stride, out, |value| value as f32),
+            Numbers::F16(values) => each(&values[range], stride, out, f32::from),
+            Numbers::F32(values) => each(&values[range], stride, out, |value| value),
+            Numbers::F64(values) => each(&values[range], stride, out, |value| value as f32),
+            Numbers::Decimal32(values, scale) => {
+                each(&values[range], stride, out, |value| (f64::from(value) / scale) as f32);
+            }
+            Numbers::Decimal64(values, scale) => {
+                each(&values[range], stride, out, |value| (value as f64 / scale) as f32)
+            }
+            Numbers::Decimal128(values, scale) => {
+                each(&values[range], stride, out, |value| (value as f64 / scale) as f32)
+            }
+            Numbers::Decimal256(values, scale) => {
+                each(&values[range], stride, out, |value| (wide_256(value) / scale) as f32);
+            }
+        }
+    }
+}
+
 fn wide_256(value: i256) -> f64 {
     let (low, high) = value.wrapping_abs().to_parts();
     let size = (high as u128) as f64 * 2_f64.powi(128) + low as f64;
