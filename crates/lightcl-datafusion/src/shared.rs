@@ -13,8 +13,6 @@ pub struct Options {
 
 /// What the tables and functions of one session share.
 pub(crate) struct Shared {
-    /// The options it was registered with.
-    pub options: Options,
     /// Learners that statements of this session train or have trained.
     pub learners: crate::learn::Learners,
     locations: RwLock<BTreeMap<String, PathBuf>>,
@@ -22,8 +20,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub fn new(options: Options) -> Arc<Self> {
-        let locations = RwLock::new(options.models.clone());
-        Arc::new(Shared { options, learners: crate::learn::Learners::default(), locations })
+        Arc::new(Shared { learners: crate::learn::Learners::default(), locations: RwLock::new(options.models) })
     }
 
     /// Where the model of this name lives: its output folder, or one snapshot.

@@ -1,6 +1,6 @@
 //! Rows a second of a whole job, side by side in one run: with a learner that does nothing beside a bare consumer that does the
-//! same decoding, and with a real learner beside the same operator fed from memory. JSON, Avro and Arrow. Starts a broker and a
-//! schema registry of its own.
+//! same decoding, and with a real learner beside the same operator fed from memory. JSON, Avro, and Arrow with a row and with a
+//! batch in a record. Starts a broker and a schema registry of its own.
 //!
 //! `cargo bench --profile dev -p lightcl-kafka --bench throughput -- [--records N] [--learnt N] [--runs N] [--format NAME] [--smoke]`
 
@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 /// Number columns beside the label.
 const COLUMNS: [&str; 8] = ["x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7"];
-/// Rows in a record of Arrow.
-const ARROW_ROWS: usize = 100;
+/// Rows in a record of Arrow that holds a batch.
+const BATCH_ROWS: usize = 100;
 
 #[derive(Clone)]
 struct Case {
@@ -93,27 +93,28 @@ fn cases(registry: &str) -> Vec<Case> {
                 bytes
             }),
         },
-        Case {
-            name: "arrow",
-            learnt: "arrow-learnt",
-            format: format(FormatKind::Arrow),
-            rows_a_record: ARROW_ROWS,
-            value: Arc::new(|record| {
-                let all = || record * ARROW_ROWS..(record + 1) * ARROW_ROWS;
-                let mut columns: Vec<(&str, ArrayRef)> = Vec::new();
-                for (column, name) in COLUMNS.iter().enumerate() {
-                    let values: Vec<f64> = all().map(|row| number(row, column)).collect();
-                    columns.push((name, Arc::new(Float64Array::from(values))));
-                }
-                let labels: Vec<i64> = all().map(|row| row as i64 % 10).collect();
-                columns.push(("label", Arc::new(Int64Array::from(labels))));
-                let batch = RecordBatch::try_from_iter(columns).unwrap();
-                let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
-                writer.write(&batch).unwrap();
-                writer.into_inner().unwrap()
-            }),
-        },
+        arrow(("arrow", "arrow-learnt"), format(FormatKind::Arrow), 1),
+        arrow(("arrow-100", "arrow-100-learnt"), format(FormatKind::Arrow), BATCH_ROWS),
     ]
+}
+
+/// Records that each are a whole Arrow stream, of one row or of more.
+fn arrow((name, learnt): (&'static str, &'static str), format: FormatConfig, rows_a_record: usize) -> Case {
+    let value = move |record: usize| {
+        let all = || record * rows_a_record..(record + 1) * rows_a_record;
+        let mut columns: Vec<(&str, ArrayRef)> = Vec::new();
+        for (column, name) in COLUMNS.iter().enumerate() {
+            let values: Vec<f64> = all().map(|row| number(row, column)).collect();
+            columns.push((name, Arc::new(Float64Array::from(values))));
+        }
+        let labels: Vec<i64> = all().map(|row| row as i64 % 10).collect();
+        columns.push(("label", Arc::new(Int64Array::from(labels))));
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap()
+    };
+    Case { name, learnt, format, rows_a_record, value: Arc::new(value) }
 }
 
 /// Rows a second of a loop that polls, copies and decodes.
@@ -225,7 +226,7 @@ fn main() {
     let cases: Vec<Case> = cases(&registry.url()).into_iter().filter(kept).collect();
 
     println!("a learner that does nothing, {rows} rows, best of {runs}");
-    println!("{:8} {:>16} {:>16} {:>8}", "format", "bare rows/s", "job rows/s", "ratio");
+    println!("{:9} {:>16} {:>16} {:>8}", "format", "bare rows/s", "job rows/s", "ratio");
     for case in &cases {
         broker.create_topic(case.name, 1, &[]);
         let records = rows / case.rows_a_record;
@@ -235,11 +236,11 @@ fn main() {
             bare_best = bare_best.max(bare(&broker, case.name, &case.format, rows, records));
             job_best = job_best.max(job(&broker, case, &Kind::Null, format!("{}-null-{run}", case.name)));
         }
-        println!("{:8} {bare_best:>16.0} {job_best:>16.0} {:>8.2}", case.name, job_best / bare_best);
+        println!("{:9} {bare_best:>16.0} {job_best:>16.0} {:>8.2}", case.name, job_best / bare_best);
     }
 
     println!("a learner 8-128x4-10, {learnt} rows in memory, best of {runs}");
-    println!("{:8} {:>16} {:>16} {:>8}", "format", "memory rows/s", "job rows/s", "ratio");
+    println!("{:9} {:>16} {:>16} {:>8}", "format", "memory rows/s", "job rows/s", "ratio");
     for case in &cases {
         let topic = Case { name: case.learnt, ..case.clone() };
         broker.create_topic(topic.name, 1, &[]);
@@ -249,6 +250,6 @@ fn main() {
             memory_best = memory_best.max(from_memory(case, &real, learnt));
             job_best = job_best.max(job(&broker, &topic, &real, format!("{}-real-{run}", case.name)));
         }
-        println!("{:8} {memory_best:>16.0} {job_best:>16.0} {:>8.2}", case.name, job_best / memory_best);
+        println!("{:9} {memory_best:>16.0} {job_best:>16.0} {:>8.2}", case.name, job_best / memory_best);
     }
 }

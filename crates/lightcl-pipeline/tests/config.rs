@@ -42,7 +42,7 @@ fn the_schema_of_the_pipeline_file_is_up_to_date() {
     let written: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert!(
         written == schema,
-        "schemas/pipeline.schema.json is stale: run LIGHTCL_UPDATE_SCHEMAS=1 cargo test -p lightcl --test config"
+        "schemas/pipeline.schema.json is stale: run LIGHTCL_UPDATE_SCHEMAS=1 cargo test -p lightcl-pipeline --test config"
     );
 }
 

@@ -113,11 +113,11 @@ impl Operator {
     /// The first rows on the scale that they came in: running standardisation moves while a stream is young, and a task
     /// that returns must look as it did. Not of wide samples, whose signature adds numbers of different scales.
     fn as_measured(&self, rows: &Samples, most: usize) -> Samples {
-        let rows = rows.slice(0, rows.len().min(most));
-        if rows.width() > Regimes::MOST_WIDTH {
-            return rows;
+        let mut rows = rows.slice(0, rows.len().min(most));
+        if rows.width() <= Regimes::MOST_WIDTH {
+            rows.features = self.encoder.as_measured(&rows).into_owned();
         }
-        self.encoder.as_measured(&rows).into_owned()
+        rows
     }
 
     /// Undoes learnt windows, newest first, until sample `at` is among the rows that wait. Gives the rows undone.

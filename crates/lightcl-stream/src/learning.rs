@@ -47,12 +47,13 @@ impl Operator {
         }
         self.progress.task_mut().take_in(&rows.labels, &rows.meta);
         let learner = self.learner.as_mut().ok_or_else(no_learner)?;
-        let window = self.probes.hold_out(task, &rows, learner.as_ref())?;
+        let first_index = rows.meta[0].index;
+        let window = self.probes.hold_out(task, rows, learner.as_ref())?;
         if window.is_empty() {
             return Ok(());
         }
         let report = learner.learn(&window)?;
-        let undoable_from = self.ring.first_index().unwrap_or(rows.meta[0].index);
+        let undoable_from = self.ring.first_index().unwrap_or(first_index);
         self.progress.diverged.retain(|&index| index >= undoable_from);
         let mut bad = report.rejected_rows.iter().copied().peekable();
         let mut good = Vec::with_capacity(window.len());
@@ -67,7 +68,7 @@ impl Operator {
                 good.push(row);
             }
         }
-        self.progress.learnt(&window.select(&good), &report, self.config.batch_samples);
+        self.progress.learnt(&window, &good, &report, self.config.batch_samples);
         Ok(())
     }
 

@@ -224,7 +224,7 @@ impl Operator {
             }
         }
         // On the scale they came in: after a change running standardisation goes on moving all that follows.
-        let measured = self.encoder.as_measured(&rows);
+        let (measured, width) = (self.encoder.as_measured(&rows), rows.width());
         let activations = self.activations(&rows)?;
         let activation_width = activations.len() / rows.len();
         let pattern_loss = self.progress.pattern_loss;
@@ -239,7 +239,7 @@ impl Operator {
                 entropy: score.entropy,
                 task_key: meta.task_key.as_deref(),
                 event_time: meta.event_time,
-                features: measured.row(row),
+                features: &measured[row * width..(row + 1) * width],
                 activations: &activations[row * activation_width..(row + 1) * activation_width],
                 pattern_loss,
             });

@@ -133,9 +133,9 @@ impl Probes {
     }
 
     /// Splits a window of task `task` into rows to learn from and rows to hold out, and keeps the latter.
-    pub fn hold_out(&mut self, task: u32, window: &Samples, learner: &dyn Learner) -> Result<Samples> {
+    pub fn hold_out(&mut self, task: u32, window: Samples, learner: &dyn Learner) -> Result<Samples> {
         if self.samples_per_task == 0 {
-            return Ok(window.clone());
+            return Ok(window);
         }
         let kind = if learner.is_prefix_frozen() { Kept::PrefixOutputs } else { Kept::Inputs };
         let place = self.place_of(task).unwrap_or_else(|place| {
@@ -154,20 +154,21 @@ impl Probes {
             probes.rows_seen += 1;
             if is_probe { held.push(row) } else { learn.push(row) }
         }
-        if !held.is_empty() {
-            let rows = window.select(&held);
-            let values = match probes.kept {
-                Kept::PrefixOutputs(_) => learner.embed(&rows)?,
-                Kept::Inputs(_) => Embedding { shape: rows.shape.clone(), values: rows.features.clone() },
-            };
-            probes.indices.extend(rows.meta.iter().map(|meta| meta.index));
-            probes.labels.extend(&rows.labels);
-            let kept = probes.kept.values();
-            kept.shape = values.shape;
-            kept.values.extend(values.values);
-            probes.thin(most);
-            self.fit_budget();
+        if held.is_empty() {
+            return Ok(window);
         }
+        let rows = window.select(&held);
+        let values = match probes.kept {
+            Kept::PrefixOutputs(_) => learner.embed(&rows)?,
+            Kept::Inputs(_) => Embedding { shape: rows.shape.clone(), values: rows.features.clone() },
+        };
+        probes.indices.extend(rows.meta.iter().map(|meta| meta.index));
+        probes.labels.extend(&rows.labels);
+        let kept = probes.kept.values();
+        kept.shape = values.shape;
+        kept.values.extend(values.values);
+        probes.thin(most);
+        self.fit_budget();
         Ok(window.select(&learn))
     }
 

@@ -174,20 +174,20 @@ impl Progress {
         *self.rejected.entry(letter.reason).or_default() += 1;
     }
 
-    /// Takes note of learnt rows; keeps the last `batch_samples` of the task as the importance batch to be.
-    pub fn learnt(&mut self, rows: &Samples, report: &LearnReport, batch_samples: usize) {
-        self.trained_samples += rows.len() as u64;
+    /// Takes note that the rows `good` of a window were learnt; keeps the last `batch_samples` of the task as the importance batch
+    /// to be.
+    pub fn learnt(&mut self, window: &Samples, good: &[usize], report: &LearnReport, batch_samples: usize) {
+        self.trained_samples += good.len() as u64;
         self.steps += report.steps;
         if report.steps > 0 {
             self.loss = Some(report.loss);
             self.pattern_loss = Some(report.pattern_loss);
         }
-        if self.recent.is_empty() {
-            self.recent = Samples::empty(&rows.shape);
-        }
-        self.recent.append(rows);
-        let surplus = self.recent.len().saturating_sub(batch_samples);
-        self.recent = self.recent.split_off(surplus);
+        let newest = &good[good.len().saturating_sub(batch_samples)..];
+        let surplus = (self.recent.len() + newest.len()).saturating_sub(batch_samples);
+        self.recent =
+            if surplus < self.recent.len() { self.recent.split_off(surplus) } else { Samples::empty(&window.shape) };
+        self.recent.append(&window.select(newest));
     }
 
     /// Goes back to before a learnt window.

@@ -74,17 +74,14 @@ impl Encoder {
         encoder
     }
 
-    /// Rows on the scale that they had before standardisation, by the figures that stand now.
-    pub(crate) fn as_measured<'a>(&self, rows: &'a Samples) -> Cow<'a, Samples> {
-        let width = rows.width();
-        if !self.config.standardize || width == 0 {
-            return Cow::Borrowed(rows);
+    /// The features of rows on the scale that they had before standardisation, by the figures that stand now.
+    pub(crate) fn as_measured<'a>(&self, rows: &'a Samples) -> Cow<'a, [f32]> {
+        if !self.config.standardize {
+            return Cow::Borrowed(&rows.features);
         }
-        let mut rows = rows.clone();
-        for row in rows.features.chunks_exact_mut(width) {
-            self.learnt.standardizer.undo(row, &self.ranges);
-        }
-        Cow::Owned(rows)
+        let mut features = rows.features.clone();
+        self.learnt.standardizer.undo_in_rows(&mut features, rows.width(), &self.ranges);
+        Cow::Owned(features)
     }
 
     /// Looks the columns up in `schema`, keeping what was learnt. Columns other than features may be absent: rows can

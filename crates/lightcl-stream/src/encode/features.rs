@@ -70,6 +70,14 @@ impl<'a> FeatureColumn<'a> {
         Ok(FeatureColumn { name, plan, array, values })
     }
 
+    /// Its numbers, where it has nothing but numbers.
+    pub fn numbers_without_nulls(&self) -> Option<&Numbers<'a>> {
+        match &self.values {
+            Values::Numbers(numbers) if self.array.logical_null_count() == 0 => Some(numbers),
+            _ => None,
+        }
+    }
+
     /// Appends the numbers of one row to `out`.
     pub fn read(
         &self,

@@ -21,6 +21,8 @@ pub(crate) struct Rows<'a> {
     first_row: usize,
     first_index: u64,
     features: Vec<FeatureColumn<'a>>,
+    /// The numbers of all rows, row-major, where nothing can be wrong with any.
+    sound: Option<Vec<f32>>,
     label: Option<(&'a str, Texts<'a>)>,
     weight: Option<(&'a str, &'a ArrayRef, Numbers<'a>)>,
     task: Option<Texts<'a>>,
@@ -34,6 +36,15 @@ pub(crate) struct Rows<'a> {
 pub(crate) enum RowLabel {
     Class(ClassId),
     New(ValueKind, String),
+}
+
+/// The numbers of rows column by column, row-major; none where a feature is no plain number, or a row cannot be used.
+fn sound_numbers(features: &[FeatureColumn<'_>], rows: usize) -> Option<Vec<f32>> {
+    let mut sound = vec![0.0; rows * features.len()];
+    for (place, feature) in features.iter().enumerate() {
+        feature.numbers_without_nulls()?.scatter(0..rows, features.len(), sound.get_mut(place..)?);
+    }
+    sound.iter().all(|number| number.is_finite()).then_some(sound)
 }
 
 /// Slices the batch to the rows of one call: nothing is copied.
@@ -61,7 +72,9 @@ impl<'a> Rows<'a> {
             let column = plan.column.ok_or_else(|| Error::internal("rows in an input without columns"))?;
             FeatureColumn::new(&feature.column, plan, slice.column(column))
         });
-        let features = features.collect::<Result<_>>()?;
+        let features = features.collect::<Result<Vec<_>>>()?;
+        let faults: Vec<&RowFault> = batch.faults.iter().filter(|fault| rows.contains(&fault.row)).collect();
+        let sound = if faults.is_empty() { sound_numbers(&features, rows.len()) } else { None };
         let texts = |index: Option<usize>, what: &str| {
             index.map(|index| Texts::of(slice.column(index).as_ref()).ok_or_else(|| moved(what))).transpose()
         };
@@ -83,12 +96,13 @@ impl<'a> Rows<'a> {
             first_row: rows.start,
             first_index,
             features,
+            sound,
             label,
             weight,
             task: texts(plan.task, "task")?,
             id: texts(plan.id, "id")?,
             event_time,
-            faults: batch.faults.iter().filter(|fault| rows.contains(&fault.row)).collect(),
+            faults,
         })
     }
 
@@ -105,6 +119,11 @@ impl<'a> Rows<'a> {
         news: &mut [News],
         out: &mut Vec<f32>,
     ) -> Result<(), Problem> {
+        if let Some(sound) = &self.sound {
+            let width = self.features.len();
+            out.extend_from_slice(&sound[row * width..(row + 1) * width]);
+            return Ok(());
+        }
         if let Some(fault) = self.fault(row) {
             return Err(Problem { reason: RejectReason::Unreadable, column: None, message: fault.message.clone() });
         }

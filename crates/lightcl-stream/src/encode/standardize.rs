@@ -51,11 +51,7 @@ impl Standardizer {
             rows.chunks_exact_mut(width.max(1)).for_each(|row| self.apply(row, ranges));
             return;
         }
-        // Roots are drawn once for all rows.
-        let figures: Vec<(usize, f64, f64)> = positions(ranges)
-            .zip(self.mean.iter().zip(self.deviations()))
-            .map(|(index, (mean, deviation))| (index, *mean, deviation))
-            .collect();
+        let figures: Vec<(usize, f64, f64)> = self.figures(ranges).collect();
         for row in rows.chunks_exact_mut(width.max(1)) {
             for &(index, mean, deviation) in &figures {
                 row[index] = scaled_by(f64::from(row[index]), mean, deviation);
@@ -63,13 +59,22 @@ impl Standardizer {
         }
     }
 
-    /// Undoes the standardisation of a row by the figures that stand now: for a row that was standardised not long ago.
-    pub fn undo(&self, row: &mut [f32], ranges: &[Range<usize>]) {
-        let figures = self.mean.iter().zip(self.deviations());
-        for (index, (mean, deviation)) in positions(ranges).zip(figures) {
-            row[index] =
-                (mean + f64::from(row[index]) * deviation).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+    /// Undoes the standardisation of rows of `width` numbers by the figures that stand now: for rows that were standardised not
+    /// long ago.
+    pub fn undo_in_rows(&self, rows: &mut [f32], width: usize, ranges: &[Range<usize>]) {
+        let figures: Vec<(usize, f64, f64)> = self.figures(ranges).collect();
+        for row in rows.chunks_exact_mut(width.max(1)) {
+            for &(index, mean, deviation) in &figures {
+                let value = mean + f64::from(row[index]) * deviation;
+                row[index] = value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+            }
         }
+    }
+
+    /// Place, mean and standard deviation of each number. Roots are drawn once for all rows.
+    fn figures(&self, ranges: &[Range<usize>]) -> impl Iterator<Item = (usize, f64, f64)> {
+        let figures = self.mean.iter().zip(self.deviations());
+        positions(ranges).zip(figures).map(|(index, (mean, deviation))| (index, *mean, deviation))
     }
 
     /// Standard deviations.
@@ -128,7 +133,7 @@ mod tests {
         let mut again = rows[3];
         standardizer.apply(&mut again, &[0..2]);
         assert!((again[0] - 1.725).abs() < 0.01);
-        standardizer.undo(&mut again, &[0..2]);
+        standardizer.undo_in_rows(&mut again, 2, &[0..2]);
         assert!((again[0] - 100.0).abs() < 1e-3 && again[1] == 7.0, "{again:?}");
     }
 
