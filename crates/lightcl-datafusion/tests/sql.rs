@@ -1,7 +1,7 @@
-//! Golden files of SQL: `tests/sql/*.slt`, each in a session of its own.
+//! Golden files of SQL: `tests/sql/*.slt` and, against a broker, `tests/sql/kafka/*.slt`, each in a session of its own.
 //!
 //! `LIGHTCL_UPDATE_SQL=1 cargo test -p lightcl-datafusion --test sql` writes what comes out into the files; look at the
-//! difference before it is committed. `WORK` in a file stands for the folder of the models.
+//! difference before it is committed. `WORK` in a file stands for the folder of the models, `BROKER` for the broker's address.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod golden;
@@ -9,15 +9,17 @@ mod page;
 mod scoring_support;
 
 use datafusion::prelude::SessionConfig;
+use lightcl_testkit::services::{self, Broker};
 use scoring_support::Workshop;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn golden_files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql");
+fn golden_files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "slt")).collect();
     files.sort();
+    assert!(!files.is_empty());
     files
 }
 
@@ -30,21 +32,19 @@ fn difference(expected: &str, found: &str) -> String {
     }
 }
 
-#[tokio::test]
-async fn statements_give_what_the_golden_files_say() {
+/// Runs the files of a folder; `names` are words that stand for places of this machine.
+async fn check(folder: &str, workshop: &Workshop, names: &[(&str, String)]) {
     let update = std::env::var_os("LIGHTCL_UPDATE_SQL").is_some_and(|value| !value.is_empty());
-    let workshop = Workshop::new();
-    let work = workshop.path("").to_str().unwrap().trim_end_matches('/').to_owned();
-    let files = golden_files();
-    assert!(!files.is_empty());
     let mut failures = Vec::new();
-    for file in files {
+    for file in golden_files(folder) {
         // One partition, so that rows come in the order of the file.
         let config = SessionConfig::new().with_target_partitions(1).with_information_schema(true);
         let session = workshop.session(config).await;
         let expected = fs::read_to_string(&file).unwrap();
-        let placed = |sql: &str| sql.replace("WORK", &work);
-        let found = golden::run(&session, &expected, placed, |line: &str| line.replace(&work, "WORK")).await;
+        let placed = |sql: &str| names.iter().fold(sql.to_owned(), |sql, (name, place)| sql.replace(name, place));
+        let placeless =
+            |line: &str| names.iter().fold(line.to_owned(), |line, (name, place)| line.replace(place, name));
+        let found = golden::run(&session, &expected, placed, placeless).await;
         if update {
             fs::write(&file, &found).unwrap();
         } else if found != expected {
@@ -52,4 +52,21 @@ async fn statements_give_what_the_golden_files_say() {
         }
     }
     assert!(failures.is_empty(), "{}\nLIGHTCL_UPDATE_SQL=1 writes the files anew", failures.join("\n"));
+}
+
+#[tokio::test]
+async fn statements_give_what_the_golden_files_say() {
+    let workshop = Workshop::new();
+    let work = workshop.path("").to_str().unwrap().trim_end_matches('/').to_owned();
+    check("sql", &workshop, &[("WORK", work)]).await;
+}
+
+#[tokio::test]
+async fn statements_about_topics_give_what_their_golden_files_say() {
+    if !services::ready_or_skipped() {
+        return;
+    }
+    let broker = Broker::shared();
+    broker.create_topic("golden", 2, &[]);
+    check("sql/kafka", &Workshop::with(&[]), &[("BROKER", broker.bootstrap())]).await;
 }
