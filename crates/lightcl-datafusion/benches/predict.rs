@@ -8,7 +8,8 @@
 //! over plain float columns, from the scan to labels as text. `--smoke` takes few rows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark fails by panicking")]
 
-#[path = "../tests/scoring_support/mod.rs"]
+#[path = "../tests/session/scoring_support.rs"]
+#[allow(dead_code, reason = "tests use the rest")]
 mod scoring_support;
 
 use datafusion::arrow::array::{ArrayRef, Float32Array, RecordBatch};

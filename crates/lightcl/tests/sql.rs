@@ -112,7 +112,7 @@ fn a_mistake_in_the_shell_ends_nothing_but_its_statement() {
 fn models_of_runs_predict_by_name_and_by_path() {
     let folder = tempdir().unwrap();
     let rows: String =
-        (0..400).map(|row| format!("{},{},{}\n", row % 2 * 4 - 2, row % 7, ["low", "high"][row % 2])).collect();
+        (0..400).map(|row| format!("{},{},{}\n", [-2, 2][row % 2], row % 7, ["low", "high"][row % 2])).collect();
     let data = folder.path().join("rows.csv");
     fs::write(&data, format!("x,y,label\n{rows}")).unwrap();
     let pipeline = folder.path().join("shop.toml");

@@ -45,7 +45,8 @@ pub(super) fn run(args: &SqlArgs) -> Result<()> {
 
 async fn session(args: &SqlArgs) -> Result<End> {
     let config = SessionConfig::from_env().map_err(|error| of_statement(&error))?.with_information_schema(true);
-    let context = SessionContext::new_with_config(config);
+    // Files are tables by their names: FROM 'rows.csv'.
+    let context = SessionContext::new_with_config(config).enable_url_table();
     register(&context, Options { models: models(&args.model)?, ..Options::default() })
         .map_err(|error| of_statement(&error))?;
     let mut shell = Shell { context, format: args.format, interrupts: Interrupts::new()? };

@@ -32,7 +32,11 @@ fn page() -> String {
 
 #[test]
 fn the_program_in_the_documentation_prints_what_the_page_says() {
-    assert_eq!(blocks(&page(), "rust"), [include_str!("main.rs")], "tests/page/main.rs is the program of the page");
+    assert_eq!(
+        blocks(&page(), "rust"),
+        [include_str!("main.rs")],
+        "tests/session/page/main.rs is the program of the page"
+    );
     let folder = tempfile::tempdir().unwrap();
     let rows = (1..=2000_u32).map(|value| {
         let (odd, more, heavier) = (f64::from(value % 2), f64::from(value * 7 % 11), f64::from(value * 5 % 13));

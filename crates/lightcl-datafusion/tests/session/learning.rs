@@ -1,10 +1,6 @@
 //! Training by INSERT.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod common;
-
-use common::{
+use crate::common::{
     COLUMNS, ELEC2, PIPELINE, POINTS, create, create_statement, error, market, number, plan, points, run, session, sql,
     state_of, straight, unbounded,
 };
@@ -191,7 +187,7 @@ fn what_is_wrong_with_a_learner_is_said_when_it_is_made() {
         let cases = [
             (make(POINTS, ", 'lightcl.ofset' 'x'"), "did you mean 'lightcl.offset'?"),
             (make(POINTS, ", 'partition' 'x'"), "did you mean 'lightcl.partition'?"),
-            (make(POINTS, ", 'lightcl.offset' 'x'"), "offsets are whole numbers"),
+            (make(POINTS, ", 'lightcl.offset' 'x'"), "the column 'x' cannot hold offsets"),
             (make("no-such.toml", ""), "there is no pipeline file no-such.toml"),
             (make(&format!("{POINTS}\nlerning_rate = 1"), ""), "did you mean 'learning_rate'?"),
             (make(&POINTS.replace("\"y\"]", "\"z\"]"), ""), "there is no feature column 'z'"),

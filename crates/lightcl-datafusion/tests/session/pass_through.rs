@@ -1,15 +1,11 @@
 //! Test-then-train over rows that pass through.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod common;
-
+use crate::common::{
+    ELEC2, PIPELINE, POINTS, error, market, number, plan, points, run, session, sql, state_of, straight, unbounded,
+};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, UInt32Type, UInt64Type};
-use common::{
-    ELEC2, PIPELINE, POINTS, error, market, number, plan, points, run, session, sql, state_of, straight, unbounded,
-};
 use datafusion::prelude::{SessionContext, col, lit};
 use futures::StreamExt;
 use lightcl_core::Prediction;
@@ -192,10 +188,10 @@ fn nothing_is_kept_without_a_location_and_every_run_begins_anew() {
         let frame = context.table("points").await.unwrap().learn(LearnOptions::new(POINTS).named("free")).unwrap();
         let first = frame.clone().collect().await.unwrap();
         let hash = "SELECT state_sha256 FROM lightcl.models WHERE name = 'free' AND location IS NULL";
-        let state = common::texts(&context, hash).await;
+        let state = crate::common::texts(&context, hash).await;
         assert!(state[0].is_some());
         assert_eq!(frame.collect().await.unwrap(), first);
-        assert_eq!(common::texts(&context, hash).await, state);
+        assert_eq!(crate::common::texts(&context, hash).await, state);
     });
 }
 

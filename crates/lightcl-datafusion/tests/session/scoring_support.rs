@@ -1,6 +1,4 @@
 //! What the tests of functions that score share: rows of two kinds of parts, told apart with certainty, and models of them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(dead_code, reason = "each test program uses its own part of it")]
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::prelude::{JsonReadOptions, SessionConfig, SessionContext};

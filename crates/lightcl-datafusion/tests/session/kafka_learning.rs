@@ -1,12 +1,8 @@
 //! Learning from topics, against a real broker: an endless stream, stopped and gone on with.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod common;
-
+use crate::common::{error, number, run, session, sql, texts};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use common::{error, number, run, session, sql, texts};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use lightcl_datafusion::{LearnExt, LearnOptions};
@@ -59,10 +55,12 @@ async fn write(context: &SessionContext, rows: std::ops::Range<usize>) {
         .map(|row| {
             let (x, y) = ((row * 7 % 11) as f64 - 5.0, (row * 5 % 13) as f64 - 6.0);
             let label = if x + y > 0.0 { "above" } else { "below" };
-            format!("({}, 0, {x}, {y}, '{label}', {})", row % 2, now())
+            format!("({}, {x}, {y}, '{label}', {})", row % 2, now())
         })
         .collect();
-    assert_eq!(number(context, &format!("INSERT INTO rows VALUES {}", values.join(", "))).await, values.len() as u64);
+    let columns = r#""kafka.partition", x, y, label, sent"#;
+    let statement = format!("INSERT INTO rows ({columns}) VALUES {}", values.join(", "));
+    assert_eq!(number(context, &statement).await, values.len() as u64);
 }
 
 /// Waits until the learner has so many rows.

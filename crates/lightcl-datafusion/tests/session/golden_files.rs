@@ -1,16 +1,11 @@
 //! Golden files of SQL: `tests/sql/*.slt` and, against a broker, `tests/sql/kafka/*.slt`, each in a session of its own.
 //!
-//! `LIGHTCL_UPDATE_SQL=1 cargo test -p lightcl-datafusion --test sql` writes what comes out into the files; look at the
+//! `LIGHTCL_UPDATE_SQL=1 cargo test -p lightcl-datafusion --test session` writes what comes out into the files; look at the
 //! difference before it is committed. `WORK` in a file stands for the folder of the models, `BROKER` for the broker's address.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod golden;
-mod page;
-mod scoring_support;
-
+use crate::scoring_support::Workshop;
 use datafusion::prelude::SessionConfig;
 use lightcl_testkit::services::{self, Broker};
-use scoring_support::Workshop;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +39,7 @@ async fn check(folder: &str, workshop: &Workshop, names: &[(&str, String)]) {
         let placed = |sql: &str| names.iter().fold(sql.to_owned(), |sql, (name, place)| sql.replace(name, place));
         let placeless =
             |line: &str| names.iter().fold(line.to_owned(), |line, (name, place)| line.replace(place, name));
-        let found = golden::run(&session, &expected, placed, placeless).await;
+        let found = crate::golden::run(&session, &expected, placed, placeless).await;
         if update {
             fs::write(&file, &found).unwrap();
         } else if found != expected {

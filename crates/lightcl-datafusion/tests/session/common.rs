@@ -1,7 +1,5 @@
 //! What the tests of learning in SQL share.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};

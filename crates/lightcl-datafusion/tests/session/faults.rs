@@ -1,10 +1,6 @@
 //! Statements that are given up, fail, or meet each other.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod common;
-
-use common::{
+use crate::common::{
     COLUMNS, ELEC2, PIPELINE, POINTS, create, error, market, number, points, run, session, sql, state_of, straight,
     unbounded,
 };

@@ -1,10 +1,6 @@
 //! The schema `lightcl`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-mod common;
-
-use common::{POINTS, create, number, points, run, session, sql, state_of, texts, unbounded};
+use crate::common::{POINTS, create, number, points, run, session, sql, state_of, texts, unbounded};
 use std::time::Duration;
 
 /// A learner that publishes, reports and commits often.
@@ -109,7 +105,7 @@ fn a_folder_that_cannot_be_read_says_so_and_hides_no_other() {
         );
         assert_eq!(number(&context, "SELECT count(*) FROM lightcl.models WHERE error IS NULL").await, 1);
         assert_eq!(number(&context, "SELECT count(DISTINCT model) FROM lightcl.stability").await, 1);
-        let message = common::error(&context, "INSERT INTO broken SELECT x, y, label FROM points").await;
+        let message = crate::common::error(&context, "INSERT INTO broken SELECT x, y, label FROM points").await;
         assert!(message.contains("no checkpoint of this folder can be read"), "{message}");
     });
 }
