@@ -113,7 +113,7 @@ async fn main() {
     let encoded: Vec<_> = batches.iter().map(|batch| model.encoder.encode_features(batch).unwrap()).collect();
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     let models = [("model".to_owned(), out)].into();
-    register(&context, Options { models, ..Options::default() }).unwrap();
+    register(&context, Options { models }).unwrap();
     let schema = batches[0].schema();
     let partition = Arc::new(Rows { batches, schema: Arc::clone(&schema), count: rows });
     let table = StreamingTable::try_new(schema, vec![partition as Arc<dyn PartitionStream>]).unwrap();

@@ -187,7 +187,12 @@ impl Training {
             let summary = summary(&finished)?;
             write_file(&folder.join(SUMMARY), |file| writeln!(file, "{summary:#}"))?;
         }
-        live.lock().samples = finished.operator.samples();
+        {
+            // A statement that had nothing new has told nothing on the way.
+            let (mut seen, operator) = (live.lock(), &finished.operator);
+            (seen.samples, seen.task) = (operator.samples(), operator.current_task());
+            seen.accuracy = operator.prequential().report().window_accuracy;
+        }
         Ok(finished.rows_read)
     }
 }

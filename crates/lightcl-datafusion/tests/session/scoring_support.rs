@@ -97,7 +97,7 @@ impl Workshop {
         let models = MODELS.iter().map(|(name, ..)| ((*name).to_owned(), self.path(name)));
         let models: BTreeMap<_, _> = models.filter(|(_, folder)| folder.exists()).collect();
         let context = SessionContext::new_with_config(config);
-        register(&context, Options { models, ..Options::default() }).unwrap();
+        register(&context, Options { models }).unwrap();
         let options = JsonReadOptions::default().file_extension(".jsonl");
         context.register_json("parts", &self.text("parts.jsonl"), options).await.unwrap();
         context

@@ -18,6 +18,9 @@ use std::ops::Range;
 /// Rows that are encoded together, so that what is written column by column stays near.
 const BLOCK_ROWS: usize = 256;
 
+/// Where the numbers of a row stand among those of all lists.
+type Bounds<'a> = Box<dyn Fn(usize) -> Range<usize> + 'a>;
+
 /// The features of rows and nothing else about them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FeatureRows {
@@ -184,7 +187,7 @@ impl Encoder {
         self.check_packed(field)?;
         let moved = || Error::internal("a list column has another type than its field says");
         let (rows, width) = (lists.len(), self.config().features.len());
-        let (values, bounds): (&ArrayRef, Box<dyn Fn(usize) -> Range<usize> + '_>) = match lists.data_type() {
+        let (values, bounds): (&ArrayRef, Bounds<'_>) = match lists.data_type() {
             DataType::FixedSizeList(_, size) => {
                 let size = usize::try_from(*size).map_err(|_| moved())?;
                 (lists.as_fixed_size_list().values(), Box::new(move |row: usize| row * size..(row + 1) * size))

@@ -6,7 +6,7 @@ use lightcl_datafusion::{Options, register};
 async fn main() -> Result<()> {
     let context = SessionContext::new();
     let models = [("parts".to_owned(), "out/parts".into())].into();
-    register(&context, Options { models, ..Options::default() })?;
+    register(&context, Options { models })?;
     context.register_csv("parts", "parts.csv", CsvReadOptions::new()).await?;
     let sure = context
         .sql(

@@ -47,8 +47,7 @@ async fn session(args: &SqlArgs) -> Result<End> {
     let config = SessionConfig::from_env().map_err(|error| of_statement(&error))?.with_information_schema(true);
     // Files are tables by their names: FROM 'rows.csv'.
     let context = SessionContext::new_with_config(config).enable_url_table();
-    register(&context, Options { models: models(&args.model)?, ..Options::default() })
-        .map_err(|error| of_statement(&error))?;
+    register(&context, Options { models: models(&args.model)? }).map_err(|error| of_statement(&error))?;
     let mut shell = Shell { context, format: args.format, interrupts: Interrupts::new()? };
     if args.command.is_empty() && args.file.is_empty() {
         return shell.converse().await;
