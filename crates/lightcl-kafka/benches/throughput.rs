@@ -1,6 +1,6 @@
 //! Rows a second of a whole job, side by side in one run: with a learner that does nothing beside a bare consumer that does the
-//! same decoding, and with a real learner beside the same operator fed from memory. JSON, Avro, and Arrow with a row and with a
-//! batch in a record. Starts a broker and a schema registry of its own.
+//! same decoding, and with a real learner beside the same operator fed from memory. JSON, Avro, and Arrow with 1, 10
+//! and 100 rows in a record. Starts a broker and a schema registry of its own.
 //!
 //! `cargo bench --profile dev -p lightcl-kafka --bench throughput -- [--records N] [--learnt N] [--runs N] [--format NAME] [--smoke]`
 
@@ -26,9 +26,6 @@ use std::time::{Duration, Instant};
 
 /// Number columns beside the label.
 const COLUMNS: [&str; 8] = ["x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7"];
-/// Rows in a record of Arrow that holds a batch.
-const BATCH_ROWS: usize = 100;
-
 #[derive(Clone)]
 struct Case {
     name: &'static str,
@@ -94,7 +91,8 @@ fn cases(registry: &str) -> Vec<Case> {
             }),
         },
         arrow(("arrow", "arrow-learnt"), format(FormatKind::Arrow), 1),
-        arrow(("arrow-100", "arrow-100-learnt"), format(FormatKind::Arrow), BATCH_ROWS),
+        arrow(("arrow-10", "arrow-10-learnt"), format(FormatKind::Arrow), 10),
+        arrow(("arrow-100", "arrow-100-learnt"), format(FormatKind::Arrow), 100),
     ]
 }
 

@@ -8,6 +8,5 @@ mod csv;
 mod ipc;
 mod json;
 mod registry;
-mod speed;
 mod support;
 mod tensor;

@@ -105,45 +105,37 @@ impl<'a> Numbers<'a> {
 
     /// Appends the values of `range` to `out`; `bytes_as_unit` divides whole numbers of 8 bits without sign by 255.
     pub fn copy(&self, range: Range<usize>, bytes_as_unit: bool, out: &mut Vec<f32>) -> Result<(), NotFinite> {
-        fn whole<T: Copy>(values: &[T], out: &mut Vec<f32>, convert: impl Fn(T) -> f32) -> Result<(), NotFinite> {
-            out.extend(values.iter().map(|&value| convert(value)));
-            Ok(())
+        if matches!(self, Numbers::Null) {
+            return Ok(());
         }
-        fn checked<T: Copy>(values: &[T], out: &mut Vec<f32>, wide: impl Fn(T) -> f64) -> Result<(), NotFinite> {
-            let start = out.len();
-            out.extend(values.iter().map(|&value| wide(value) as f32));
-            match out[start..].iter().position(|value| !value.is_finite()) {
-                None => Ok(()),
-                Some(at) => Err(NotFinite { at, found: wide(values[at]) }),
-            }
+        let (first, start) = (range.start, out.len());
+        out.resize(start + range.len(), 0.0);
+        let copied = &mut out[start..];
+        self.scatter(range, 1, copied);
+        if bytes_as_unit && matches!(self, Numbers::U8(_)) {
+            copied.iter_mut().for_each(|value| *value /= 255.0);
         }
-        match *self {
-            Numbers::Null => Ok(()),
-            Numbers::Bool(values) => {
-                out.extend(range.map(|row| if values.value(row) { 1.0 } else { 0.0 }));
-                Ok(())
-            }
-            Numbers::U8(values) if bytes_as_unit => whole(&values[range], out, |value| f32::from(value) / 255.0),
-            Numbers::U8(values) => whole(&values[range], out, f32::from),
-            Numbers::I8(values) => whole(&values[range], out, f32::from),
-            Numbers::I16(values) => whole(&values[range], out, f32::from),
-            Numbers::U16(values) => whole(&values[range], out, f32::from),
-            Numbers::I32(values) => whole(&values[range], out, |value| value as f32),
-            Numbers::U32(values) => whole(&values[range], out, |value| value as f32),
-            Numbers::I64(values) => whole(&values[range], out, |value| value as f32),
-            Numbers::U64(values) => whole(&values[range], out, |value| value as f32),
-            Numbers::F16(values) => checked(&values[range], out, f64::from),
-            Numbers::F32(values) => checked(&values[range], out, f64::from),
-            Numbers::F64(values) => checked(&values[range], out, |value| value),
-            Numbers::Decimal32(values, scale) => checked(&values[range], out, |value| f64::from(value) / scale),
-            Numbers::Decimal64(values, scale) => checked(&values[range], out, |value| value as f64 / scale),
-            Numbers::Decimal128(values, scale) => checked(&values[range], out, |value| value as f64 / scale),
-            Numbers::Decimal256(values, scale) => checked(&values[range], out, |value| wide_256(value) / scale),
+        match copied.iter().position(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(NotFinite { at, found: self.wide(first + at) }),
         }
     }
-}
 
-impl Numbers<'_> {
+    /// A value with all its digits, of the types that have values too large for `f32` or not finite.
+    fn wide(&self, row: usize) -> f64 {
+        match *self {
+            Numbers::F16(values) => f64::from(values[row]),
+            Numbers::F32(values) => f64::from(values[row]),
+            Numbers::F64(values) => values[row],
+            Numbers::Decimal32(values, scale) => f64::from(values[row]) / scale,
+            Numbers::Decimal64(values, scale) => values[row] as f64 / scale,
+            Numbers::Decimal128(values, scale) => values[row] as f64 / scale,
+            Numbers::Decimal256(values, scale) => wide_256(values[row]) / scale,
+            // The others have none.
+            _ => f64::NAN,
+        }
+    }
+
     /// Writes the values of `range` to every `stride`th place of `out`: a column of numbers that are kept row by row. Booleans
     /// are 0 and 1. What is not finite, or is beyond the range of `f32`, becomes a number that is not finite; nulls give any
     /// number.
