@@ -12,6 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ pub struct TopicConfig {
 
 /// Where reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum Start {
     /// At the first record that is there.
     Earliest,
     /// Behind the last one.
@@ -44,6 +45,17 @@ pub enum From {
     Timestamp(i64),
 }
 
+/// Where reading ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Nowhere: it waits for more.
+    Never,
+    /// At the end that the partition has when reading begins.
+    End,
+    /// Before this offset.
+    Offset(u64),
+}
+
 /// What reading gave.
 #[derive(Debug)]
 pub enum Read {
@@ -51,7 +63,7 @@ pub enum Read {
     Rows(PositionedBatch),
     /// Nothing came in time.
     Nothing,
-    /// The partition was read to the end that it had when reading began.
+    /// All was read that was to be.
     End,
 }
 
@@ -70,48 +82,79 @@ pub struct PartitionReader {
     topic: Arc<str>,
     partition: i32,
     name: Arc<str>,
-    /// The end it had when reading began, where reading stops there.
+    /// Where reading stops, if it does.
     end: Option<i64>,
     /// Records that wait: those whose format could not be read yet, for instance.
     block: RecordBlock,
     is_at_end: bool,
 }
 
+/// The offsets of a partition that would be read now.
+///
+/// # Errors
+/// When there is no such partition or offset, reading would not end, or no broker answers (retryable).
+pub fn range(config: &TopicConfig, partition: i32, start: Start, until: Until) -> Result<Range<u64>> {
+    let consumer = consumer(&config.connection)?;
+    let (first, end) = bounds(&consumer, &config.topic, partition, start, until)?;
+    let end = end.ok_or_else(|| Error::user("reading without an end has no range").with("topic", &config.topic))?;
+    let offset = |offset: i64| u64::try_from(offset).unwrap_or_default();
+    Ok(offset(first)..offset(end))
+}
+
+/// The first offset to read, and the one to stop before.
+fn bounds(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    partition: i32,
+    start: Start,
+    until: Until,
+) -> Result<(i64, Option<i64>)> {
+    let failed = |error| kafka_error("cannot read", error).with("topic", topic).with("partition", partition);
+    let (low, end) = consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT).map_err(failed)?;
+    let existing = |offset: u64, advice: &str| {
+        let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+        if (low..=end).contains(&offset) {
+            return Ok(offset);
+        }
+        Err(Error::user(format!("the partition has no such offset; {advice} at one that is there"))
+            .with("topic", topic)
+            .with("partition", partition)
+            .with("offset", offset)
+            .with("first offset", low)
+            .with("end", end))
+    };
+    let first = match start {
+        Start::Earliest => low,
+        Start::Latest => end,
+        Start::Offset(offset) => existing(offset, "begin")?,
+        Start::Timestamp(milliseconds) => {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, partition, Offset::Offset(milliseconds)).map_err(failed)?;
+            let found = consumer.offsets_for_times(list, CALL_TIMEOUT).map_err(failed)?;
+            match found.find_partition(topic, partition).map(|element| element.offset()) {
+                Some(Offset::Offset(offset)) => offset,
+                _ => end,
+            }
+        }
+    };
+    let end = match until {
+        Until::Never => None,
+        Until::End => Some(end),
+        Until::Offset(offset) => Some(existing(offset, "stop")?),
+    };
+    Ok((first, end.map(|end| end.max(first))))
+}
+
 impl PartitionReader {
-    /// Begins to read a partition; with `until_end` up to the end that it has now.
+    /// Begins to read a partition.
     ///
     /// # Errors
     /// When there is no such partition or offset, a setting is wrong, or no broker answers (retryable).
-    pub fn open(config: &TopicConfig, partition: i32, from: From, until_end: bool) -> Result<Self> {
+    pub fn open(config: &TopicConfig, partition: i32, start: Start, until: Until) -> Result<Self> {
         let TopicConfig { connection, topic, format } = config;
         let consumer = consumer(connection)?;
         let failed = |error| kafka_error("cannot read", error).with("topic", topic).with("partition", partition);
-        let (low, end) = consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT).map_err(failed)?;
-        let first = match from {
-            From::Earliest => low,
-            From::Latest => end,
-            From::Offset(offset) => {
-                let offset = i64::try_from(offset).unwrap_or(i64::MAX);
-                if !(low..=end).contains(&offset) {
-                    return Err(Error::user("the partition has no such offset; begin at one that is there")
-                        .with("topic", topic)
-                        .with("partition", partition)
-                        .with("offset", offset)
-                        .with("first offset", low)
-                        .with("end", end));
-                }
-                offset
-            }
-            From::Timestamp(milliseconds) => {
-                let mut list = TopicPartitionList::new();
-                list.add_partition_offset(topic, partition, Offset::Offset(milliseconds)).map_err(failed)?;
-                let found = consumer.offsets_for_times(list, CALL_TIMEOUT).map_err(failed)?;
-                match found.find_partition(topic, partition).map(|element| element.offset()) {
-                    Some(Offset::Offset(offset)) => offset,
-                    _ => end,
-                }
-            }
-        };
+        let (first, end) = bounds(&consumer, topic, partition, start, until)?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(first))
             .and_then(|()| consumer.assign(&list))
@@ -123,8 +166,8 @@ impl PartitionReader {
             topic: topic.as_str().into(),
             partition,
             name: format!("{topic}-{partition}").into(),
-            end: until_end.then_some(end),
-            is_at_end: until_end && first >= end,
+            end,
+            is_at_end: end.is_some_and(|end| first >= end),
         })
     }
 

@@ -5,6 +5,7 @@
 pub mod assembly;
 pub mod config;
 pub mod driver;
+pub mod merge;
 pub mod meters;
 pub mod model;
 pub mod sink;

@@ -229,3 +229,37 @@ fn the_commands_of_the_documentation_print_what_the_page_says() {
     }
     assert!(compared >= 3, "the page has blocks to compare");
 }
+
+#[test]
+fn an_insert_that_is_killed_goes_on_from_its_last_commit_and_ends_with_the_same_state() {
+    let folder = tempdir().unwrap();
+    let statements = |name: &str| {
+        format!(
+            "CREATE EXTERNAL TABLE learner STORED AS LIGHTCL LOCATION '{}' OPTIONS ('lightcl.pipeline' 'pipelines/elec2.toml', \
+             'lightcl.partition' 'elec2', 'lightcl.set.learner.passes' '4', 'lightcl.set.checkpoint.every_samples' '500'); \
+             INSERT INTO learner SELECT * FROM 'examples/data/elec2.parquet'; \
+             SELECT state_sha256 FROM lightcl.models",
+            folder.path().join(name).display()
+        )
+    };
+    let run = |name: &str| {
+        let output = sql(&["--format", "json", "-c", &statements(name)]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        out(&output).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let straight = run("straight");
+    let checkpoints = folder.path().join("killed/checkpoints");
+    let mut killed = lightcl();
+    let mut killed = killed.args(["sql", "-c", &statements("killed")]).stdout(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while fs::read_dir(&checkpoints).map_or(0, Iterator::count) < 2 {
+        assert!(began.elapsed() < Duration::from_secs(60), "it committed nothing");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    killed.kill().unwrap();
+    assert!(!killed.wait().unwrap().success(), "it was over before it was killed");
+    let resumed = run("killed");
+    let count = |lines: &[String]| lines[0].trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap();
+    assert!(count(&resumed) > 0 && count(&resumed) < count(&straight), "{resumed:?} and {straight:?}");
+    assert_eq!(resumed[1], straight[1], "the states differ");
+}

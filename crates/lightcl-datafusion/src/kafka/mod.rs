@@ -1,6 +1,7 @@
 //! Topics of Kafka as tables: `CREATE [UNBOUNDED] EXTERNAL TABLE .. STORED AS KAFKA LOCATION 'kafka://host:port/topic'`.
 
 mod options;
+mod ranges;
 mod scan;
 mod sink;
 mod table;
@@ -9,6 +10,9 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::prelude::SessionContext;
 use lightcl_core::{Error, ErrorKind};
 use std::sync::Arc;
+
+pub(crate) use ranges::{KafkaRangesExec, Ranges};
+pub(crate) use table::{KafkaTable, Statement};
 
 /// Registers the kind of table.
 pub(crate) fn register(context: &SessionContext) -> Result<()> {

@@ -4,12 +4,12 @@ use datafusion::arrow::datatypes::Schema;
 use lightcl_core::{Error, Result};
 use lightcl_kafka::config::{Connection, SecretSource};
 use lightcl_kafka::format::{CsvFormat, FormatConfig, FormatKind, Tombstones};
-use lightcl_kafka::reading::{From, TopicConfig};
+use lightcl_kafka::reading::{Start, TopicConfig, Until};
 use lightcl_pipeline::config::is_secret;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// The options, for messages about one that does not exist.
-const KNOWN: &str = "kafka.format, kafka.start, kafka.offsets, kafka.bad_records, kafka.tombstones, kafka.registry, \
+const KNOWN: &str = "kafka.format, kafka.start, kafka.offsets, kafka.until, kafka.bad_records, kafka.tombstones, kafka.registry, \
                      kafka.registry_user, kafka.registry_password, kafka.oauth_token_file, kafka.csv_columns, \
                      kafka.csv_delimiter, kafka.property.NAME and kafka.secret.NAME";
 
@@ -28,9 +28,11 @@ pub(super) struct KafkaOptions {
     /// The topic, and how its records become rows.
     pub topic: TopicConfig,
     /// Where reading begins, unless `offsets` says otherwise.
-    pub start: From,
+    pub start: Start,
     /// Where reading begins, by partition.
     pub offsets: BTreeMap<i32, u64>,
+    /// The offsets before which reading stops, by partition. Others are read to the end that they have then.
+    pub until: BTreeMap<i32, u64>,
     /// What becomes of records that cannot be read.
     pub bad_records: BadRecords,
 }
@@ -40,7 +42,7 @@ impl KafkaOptions {
     ///
     /// # Errors
     /// A user error that names the option and what it may be.
-    pub fn new(location: &str, options: &HashMap<String, String>, schema: &Schema) -> Result<Self> {
+    pub fn new(location: &str, options: &BTreeMap<String, String>, schema: &Schema) -> Result<Self> {
         let (brokers, topic) = place(location)?;
         let mut read = KafkaOptions {
             topic: TopicConfig {
@@ -48,15 +50,14 @@ impl KafkaOptions {
                 topic,
                 format: FormatConfig::default(),
             },
-            start: From::Earliest,
+            start: Start::Earliest,
             offsets: BTreeMap::new(),
+            until: BTreeMap::new(),
             bad_records: BadRecords::Fail,
         };
         let (mut user, mut password) = (None, None);
         // In order, so that of several mistakes the same one is told.
-        let mut sorted: Vec<_> = options.iter().collect();
-        sorted.sort_unstable();
-        for (key, value) in sorted {
+        for (key, value) in options {
             let wrong = |allowed: &str| {
                 Error::user("an option of a Kafka table is out of range")
                     .with("option", key)
@@ -77,6 +78,7 @@ impl KafkaOptions {
                 "offsets" => {
                     read.offsets = offsets(value).ok_or_else(|| wrong("PARTITION:OFFSET, several with commas"))?
                 }
+                "until" => read.until = offsets(value).ok_or_else(|| wrong("PARTITION:OFFSET, several with commas"))?,
                 "bad_records" => {
                     read.bad_records = match value.as_str() {
                         "fail" => BadRecords::Fail,
@@ -130,8 +132,13 @@ impl KafkaOptions {
     }
 
     /// Where reading a partition begins.
-    pub fn start_of(&self, partition: i32) -> From {
-        self.offsets.get(&partition).map_or(self.start, |&offset| From::Offset(offset))
+    pub fn start_of(&self, partition: i32) -> Start {
+        self.offsets.get(&partition).map_or(self.start, |&offset| Start::Offset(offset))
+    }
+
+    /// Where reading a partition of a bounded table ends.
+    pub fn end_of(&self, partition: i32) -> Until {
+        self.until.get(&partition).map_or(Until::End, |&offset| Until::Offset(offset))
     }
 }
 
@@ -159,11 +166,11 @@ fn kind(value: &str) -> Option<FormatKind> {
     })
 }
 
-fn start(value: &str) -> Option<From> {
+fn start(value: &str) -> Option<Start> {
     match value {
-        "earliest" => Some(From::Earliest),
-        "latest" => Some(From::Latest),
-        _ => value.strip_prefix("timestamp=")?.trim().parse().ok().map(From::Timestamp),
+        "earliest" => Some(Start::Earliest),
+        "latest" => Some(Start::Latest),
+        _ => value.strip_prefix("timestamp=")?.trim().parse().ok().map(Start::Timestamp),
     }
 }
 
@@ -226,8 +233,8 @@ mod tests {
             ],
         )
         .unwrap();
-        assert_eq!(options.start_of(2), From::Offset(9));
-        assert_eq!(options.start_of(1), From::Timestamp(1_700_000_000_000));
+        assert_eq!(options.start_of(2), Start::Offset(9));
+        assert_eq!(options.start_of(1), Start::Timestamp(1_700_000_000_000));
         assert_eq!(options.bad_records, BadRecords::Skip);
         let format = options.topic.format;
         assert_eq!((format.kind, format.csv.delimiter, format.tombstones), (FormatKind::Csv, b';', Tombstones::Skip));

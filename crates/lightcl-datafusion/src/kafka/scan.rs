@@ -10,7 +10,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
 use lightcl_core::{Error, PositionedBatch};
-use lightcl_kafka::reading::{PartitionReader, Read};
+use lightcl_kafka::reading::{PartitionReader, Read, Start, Until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -34,7 +34,8 @@ pub(super) struct KafkaPartition {
     pub schema: SchemaRef,
     pub options: Arc<KafkaOptions>,
     pub partition: i32,
-    pub is_unbounded: bool,
+    pub start: Start,
+    pub until: Until,
     pub skipped: Arc<SkippedRecords>,
 }
 
@@ -53,8 +54,7 @@ impl PartitionStream for KafkaPartition {
             ..*self
         };
         stream.spawn_blocking(move || {
-            let from = work.options.start_of(work.partition);
-            let mut reader = PartitionReader::open(&work.options.topic, work.partition, from, !work.is_unbounded)
+            let mut reader = PartitionReader::open(&work.options.topic, work.partition, work.start, work.until)
                 .map_err(as_datafusion)?;
             let mut said: Option<Instant> = None;
             // A blocking task is not stopped from outside: it looks whether anybody still listens.

@@ -2,6 +2,7 @@
 
 use super::as_datafusion;
 use super::options::KafkaOptions;
+use super::ranges::{KafkaRangesExec, Ranges};
 use super::scan::{KafkaPartition, SkippedRecords};
 use super::sink::KafkaSink;
 use async_trait::async_trait;
@@ -15,7 +16,9 @@ use datafusion::logical_expr::{CreateExternalTable, Expr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use lightcl_core::Error;
-use lightcl_kafka::reading;
+use lightcl_kafka::reading::{self, Until};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Makes Kafka tables.
@@ -40,11 +43,17 @@ impl TableProviderFactory for KafkaTableFactory {
                 "a Kafka table has neither WITH ORDER nor PARTITIONED BY: order holds within a partition of the topic",
             );
         }
-        let options = KafkaOptions::new(location, &command.options, &schema).map_err(as_datafusion)?;
+        let statement = Statement {
+            location: location.clone(),
+            options: command.options.clone().into_iter().collect(),
+            is_unbounded: command.unbounded,
+        };
+        let table = KafkaTable::new(statement, schema)?;
+        let options = &table.options;
         let (connection, topic) = (options.topic.connection.clone(), options.topic.topic.clone());
         // That there is no such topic shows now, not with the first query.
         off_the_workers(move || reading::partition_count(&connection, &topic)).await?;
-        Ok(Arc::new(KafkaTable { schema, options: Arc::new(options), is_unbounded: command.unbounded }))
+        Ok(Arc::new(table))
     }
 }
 
@@ -58,10 +67,57 @@ async fn off_the_workers<T: Send + 'static>(
 
 /// A topic as a table. A bounded one is read to the ends that its partitions have when the query begins.
 #[derive(Debug)]
-struct KafkaTable {
+pub(crate) struct KafkaTable {
+    statement: Statement,
     schema: SchemaRef,
     options: Arc<KafkaOptions>,
-    is_unbounded: bool,
+    /// Whether scans are run elsewhere.
+    is_remote: bool,
+}
+
+/// What the table was made of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Statement {
+    /// Brokers and topic.
+    pub location: String,
+    /// Options as they were given. Of secrets they have the places.
+    pub options: BTreeMap<String, String>,
+    /// Whether the table has no end.
+    pub is_unbounded: bool,
+}
+
+impl KafkaTable {
+    fn new(statement: Statement, schema: SchemaRef) -> Result<Self> {
+        let options = KafkaOptions::new(&statement.location, &statement.options, &schema).map_err(as_datafusion)?;
+        if statement.is_unbounded && !options.until.is_empty() {
+            let error =
+                Error::user("a table without an end has none to read until: leave 'kafka.until' out, or UNBOUNDED");
+            return Err(as_datafusion(error));
+        }
+        Ok(KafkaTable { statement, schema, options: Arc::new(options), is_remote: false })
+    }
+
+    /// A table that another session has made; its scans go to where plans are run.
+    ///
+    /// # Errors
+    /// When the options are wrong, or it has no end.
+    pub fn remote(statement: Statement, schema: SchemaRef) -> Result<Self> {
+        if statement.is_unbounded {
+            return Err(as_datafusion(
+                Error::user(
+                    "a table without an end is not read on a cluster, whose statements end: leave UNBOUNDED out, or run the \
+                     statement in one process",
+                )
+                .with("location", &statement.location),
+            ));
+        }
+        Ok(KafkaTable { is_remote: true, ..KafkaTable::new(statement, schema)? })
+    }
+
+    /// What it was made of.
+    pub fn statement(&self) -> &Statement {
+        &self.statement
+    }
 }
 
 #[async_trait]
@@ -83,13 +139,29 @@ impl TableProvider for KafkaTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (connection, topic) = (self.options.topic.connection.clone(), self.options.topic.topic.clone());
         let count = off_the_workers(move || reading::partition_count(&connection, &topic)).await?;
+        if self.is_remote {
+            let options = Arc::clone(&self.options);
+            // What is read is fixed here: a task that runs again reads the same.
+            let ranges = off_the_workers(move || {
+                let range = |partition| {
+                    let (start, until) = (options.start_of(partition), options.end_of(partition));
+                    Ok((partition, reading::range(&options.topic, partition, start, until)?))
+                };
+                (0..count).map(range).collect()
+            });
+            let scan =
+                Ranges { statement: self.statement.clone(), ranges: ranges.await?, projection: projection.cloned() };
+            return Ok(Arc::new(KafkaRangesExec::new(scan, Arc::clone(&self.schema))?));
+        }
         let skipped = Arc::new(SkippedRecords::default());
         let partition = |partition| -> Arc<dyn PartitionStream> {
+            let until = if self.statement.is_unbounded { Until::Never } else { self.options.end_of(partition) };
             Arc::new(KafkaPartition {
                 schema: Arc::clone(&self.schema),
                 options: Arc::clone(&self.options),
                 partition,
-                is_unbounded: self.is_unbounded,
+                start: self.options.start_of(partition),
+                until,
                 skipped: Arc::clone(&skipped),
             })
         };
@@ -100,7 +172,7 @@ impl TableProvider for KafkaTable {
             partitions,
             projection,
             none,
-            self.is_unbounded,
+            self.statement.is_unbounded,
             limit,
         )?;
         Ok(Arc::new(scan))

@@ -7,8 +7,10 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::physical_plan::metrics::Count;
+use futures::StreamExt;
 use lightcl_core::{PositionedBatch, Positions, Source};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -77,6 +79,45 @@ impl Feeder {
         // Whoever is gone knows why.
         let _ = self.sender.send(last);
     }
+}
+
+/// Hands all rows over. An error of the input also goes to the learner, which keeps what came before.
+///
+/// # Errors
+/// When the input fails, or the memory pool has no room for its rows.
+pub(super) async fn feed_all(data: SendableRecordBatchStream, feeder: Feeder) -> Result<()> {
+    match hand_over(data, &feeder).await {
+        Ok(()) => {
+            feeder.end(Ok(()));
+            Ok(())
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            feeder.end(Err(DataFusionError::Shared(Arc::clone(&error))));
+            Err(DataFusionError::Shared(error))
+        }
+    }
+}
+
+/// As [`feed_all`], but to a learner that keeps nothing of an input that fails: for it the query is given up. The error is the
+/// input's own, as whoever tries again where a machine is gone wants to see it.
+///
+/// # Errors
+/// When the input fails, or the memory pool has no room for its rows.
+pub(super) async fn feed_or_give_up(data: SendableRecordBatchStream, feeder: Feeder) -> Result<()> {
+    hand_over(data, &feeder).await?;
+    feeder.end(Ok(()));
+    Ok(())
+}
+
+async fn hand_over(mut data: SendableRecordBatchStream, feeder: &Feeder) -> Result<()> {
+    while let Some(batch) = data.next().await {
+        if !feeder.send(batch?).await? {
+            // The learner says why.
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The learner's end as a source of the driver: rows that were learnt from before are left out.

@@ -19,27 +19,32 @@ use std::sync::Arc;
 /// Hexadecimal digits of a name.
 const DIGITS: usize = 20;
 
-/// The name of the rows that a plan gives.
+/// How a statement that learns names its rows itself.
+pub(super) const NAME_ROWS: &str = "name what they are with the option 'partition', and their column of ascending offsets, if \
+                                    they have one, with 'offset'";
+
+/// The name of the rows that a plan gives; `way_out` says how to name them otherwise.
 ///
 /// # Errors
 /// When the plan reads something that cannot be told from something else.
-pub(super) fn fingerprint(input: &Arc<dyn ExecutionPlan>) -> Result<String> {
+pub(super) fn fingerprint(input: &Arc<dyn ExecutionPlan>, way_out: &str) -> Result<String> {
     let mut text = String::new();
-    describe(input, 0, &mut text)?;
+    describe(input, 0, way_out, &mut text)?;
     let mut hash = sha256_hex(text.as_bytes());
     hash.truncate(DIGITS);
     Ok(format!("sql-{hash}"))
 }
 
-fn describe(node: &Arc<dyn ExecutionPlan>, depth: usize, text: &mut String) -> Result<()> {
+fn describe(node: &Arc<dyn ExecutionPlan>, depth: usize, way_out: &str, text: &mut String) -> Result<()> {
     let children = node.children();
-    let line = if children.is_empty() { leaf(node)? } else { displayable(node.as_ref()).one_line().to_string() };
+    let line =
+        if children.is_empty() { leaf(node, way_out)? } else { displayable(node.as_ref()).one_line().to_string() };
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{depth} {}", line.trim_end());
-    children.into_iter().try_for_each(|child| describe(child, depth + 1, text))
+    children.into_iter().try_for_each(|child| describe(child, depth + 1, way_out, text))
 }
 
-fn leaf(node: &Arc<dyn ExecutionPlan>) -> Result<String> {
+fn leaf(node: &Arc<dyn ExecutionPlan>, way_out: &str) -> Result<String> {
     if let Some(scan) = node.downcast_ref::<DataSourceExec>() {
         if let Some(files) = scan.data_source().downcast_ref::<FileScanConfig>() {
             return Ok(of_files(files, node));
@@ -52,8 +57,7 @@ fn leaf(node: &Arc<dyn ExecutionPlan>) -> Result<String> {
         return Ok(displayable(node.as_ref()).one_line().to_string());
     }
     Err(DataFusionError::Plan(format!(
-        "whether rows of {} were learnt from before cannot be told: name what they are with the option 'partition', and \
-         their column of ascending offsets, if they have one, with 'offset'",
+        "whether rows of {} were learnt from before cannot be told: {way_out}",
         node.name()
     )))
 }

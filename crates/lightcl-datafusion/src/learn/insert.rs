@@ -1,11 +1,11 @@
 //! `INSERT INTO learner SELECT ..`: rows go to a run of the driver, on threads of its own.
 
 use super::errors::failed;
-use super::feed::{self, Fed, FedSource, Feeder};
+use super::feed::{self, Fed, FedSource, feed_all};
 use super::live::{EndOnDrop, GiveUpOnDrop, Live};
 use super::meters::Meters;
 use super::positions::Places;
-use super::recipe::Recipe;
+use super::recipe::{ANEW, Recipe};
 use super::watched::WatchedSink;
 use crate::shared::Shared;
 use arrow_schema::SchemaRef;
@@ -17,7 +17,6 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType};
-use futures::StreamExt;
 use lightcl_core::Error;
 use lightcl_pipeline::driver::{Finished, Run};
 use lightcl_pipeline::sink::{FolderOptions, FolderSink, SUMMARY, write_file};
@@ -114,27 +113,6 @@ impl DataSink for LearnerSink {
     }
 }
 
-/// Hands all rows over. An error of the input also goes to the learner, which commits what came before.
-async fn feed_all(mut data: SendableRecordBatchStream, feeder: Feeder) -> Result<()> {
-    while let Some(batch) = data.next().await {
-        let sent = match batch {
-            Ok(batch) => feeder.send(batch).await,
-            Err(error) => Err(error),
-        };
-        match sent {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            Err(error) => {
-                let error = Arc::new(error);
-                feeder.end(Err(DataFusionError::Shared(Arc::clone(&error))));
-                return Err(DataFusionError::Shared(error));
-            }
-        }
-    }
-    feeder.end(Ok(()));
-    Ok(())
-}
-
 /// What the learner's thread works with.
 struct Training {
     job: Job,
@@ -151,7 +129,7 @@ impl Training {
         let Training { job, configuration, live, stop, meters, memory } = self;
         let Job { folder, schema, recipe, places, fresh, .. } = job;
         if !fresh {
-            recipe.check_folder(&folder, &configuration)?;
+            recipe.check_folder(&folder, &configuration, ANEW)?;
         }
         let settings = recipe.settings();
         let options = FolderOptions {

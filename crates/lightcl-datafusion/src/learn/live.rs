@@ -113,7 +113,8 @@ fn busy(live: &Live) -> DataFusionError {
 }
 
 impl Live {
-    fn new(name: &str, folder: Option<&Path>, configuration: Value, stopping: &Arc<AtomicBool>) -> Self {
+    /// A learner whose training begins.
+    pub fn new(name: &str, folder: Option<&Path>, configuration: Value, stopping: &Arc<AtomicBool>) -> Self {
         Live {
             name: name.to_owned(),
             folder: folder.map(Path::to_owned),

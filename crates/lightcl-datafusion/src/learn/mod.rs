@@ -10,6 +10,7 @@ mod fingerprint;
 mod frame;
 mod function;
 mod insert;
+mod keyed;
 mod live;
 mod meters;
 mod operator;
@@ -31,8 +32,11 @@ use datafusion::prelude::SessionContext;
 use std::sync::Arc;
 
 pub use frame::LearnExt;
+pub use keyed::{KeyedOptions, LearnByKeyExec, LearnByKeyExt, LearnByKeyNode};
 pub(crate) use live::Learners;
 pub use options::LearnOptions;
+pub(crate) use planner::{LearnNode, install};
+pub(crate) use table::LearnerTable;
 
 /// What tables of learners are `STORED AS`.
 const TABLE_KIND: &str = "LIGHTCL";
@@ -41,11 +45,11 @@ const SCHEMA: &str = "lightcl";
 /// The table function.
 const FUNCTION: &str = "lightcl_learn";
 
-/// Registers tables of learners, the function that learns, its operator, and the schema `lightcl`.
+/// Registers tables of learners, the functions that learn, and the schema `lightcl`.
 pub(crate) fn register(context: &SessionContext, shared: &Arc<Shared>) -> Result<()> {
-    planner::install(context, shared);
     let factory = Arc::new(table::LearnerFactory::new(Arc::clone(shared)));
     context.state_ref().write().table_factories_mut().insert(TABLE_KIND.to_owned(), factory);
-    context.register_udtf(FUNCTION, Arc::new(function::LearnFunction::new()));
+    context.register_udtf(FUNCTION, Arc::new(function::LearnFunction));
+    context.register_udtf(keyed::FUNCTION, Arc::new(keyed::LearnByKeyFunction));
     system::register(context, shared)
 }

@@ -6,7 +6,7 @@ use super::live::{EndOnDrop, GiveUpOnDrop};
 use super::meters::Meters;
 use super::pass::{Outlet, Pass};
 use super::positions::Places;
-use super::recipe::Recipe;
+use super::recipe::{ANEW, Recipe};
 use super::waiting::appended_fields;
 use super::watched::WatchedSink;
 use crate::shared::Shared;
@@ -238,7 +238,7 @@ impl Execution {
     /// Starts the learner's thread and feeds it all rows of the input.
     async fn run(
         self,
-        mut input: SendableRecordBatchStream,
+        input: SendableRecordBatchStream,
         rows: Sender<Result<RecordBatch>>,
         context: &TaskContext,
     ) -> Result<()> {
@@ -262,22 +262,8 @@ impl Execution {
             }
         });
         spawned.map_err(|error| failed(Error::external("cannot start a thread to learn on").caused_by(error)))?;
-        while let Some(batch) = input.next().await {
-            let sent = match batch {
-                Ok(batch) => feeder.send(batch).await,
-                Err(error) => Err(error),
-            };
-            match sent {
-                Ok(true) => {}
-                // The learner has told the query why.
-                Ok(false) => return Ok(()),
-                Err(error) => {
-                    feeder.end(Err(error));
-                    return Ok(());
-                }
-            }
-        }
-        feeder.end(Ok(()));
+        // The learner hears of an error, and tells the query.
+        let _ = feed::feed_all(input, feeder).await;
         Ok(())
     }
 
@@ -292,7 +278,7 @@ impl Execution {
         let (live, settings) = (Arc::clone(&ending.0), recipe.settings());
         let inner: Option<Box<dyn Sink>> = match &folder {
             Some(folder) => {
-                recipe.check_folder(folder, &live.configuration)?;
+                recipe.check_folder(folder, &live.configuration, ANEW)?;
                 let options = FolderOptions {
                     predictions: settings.predictions.format,
                     keep: settings.checkpoint.keep,

@@ -209,7 +209,8 @@ impl LearnOptions {
     }
 }
 
-fn unknown(key: &str, prefix: &str, known: &[&str]) -> DataFusionError {
+/// The error of an option that there is not.
+pub(super) fn unknown(key: &str, prefix: &str, known: &[&str]) -> DataFusionError {
     let all: Vec<String> = known.iter().map(|name| format!("{prefix}{name}")).collect();
     let bare = key.strip_prefix("format.").or_else(|| key.strip_prefix(PREFIX)).unwrap_or(key);
     let near = nearest(bare, known.iter().copied()).map(|near| format!("; did you mean '{prefix}{near}'?"));

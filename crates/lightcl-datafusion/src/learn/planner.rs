@@ -1,7 +1,8 @@
 //! The operator in a logical plan, and how a session comes to plan it.
 
 use super::errors::refused;
-use super::fingerprint::fingerprint;
+use super::fingerprint::{NAME_ROWS, fingerprint};
+use super::keyed::{LearnByKeyExec, LearnByKeyNode};
 use super::operator::{LearnExec, Task};
 use super::options::LearnOptions;
 use super::order::in_order;
@@ -19,7 +20,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionContext;
 use std::cmp::Ordering;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 
 /// Rows that are scored, learnt from and passed on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct LearnNode {
+pub(crate) struct LearnNode {
     input: LogicalPlan,
     options: LearnOptions,
     schema: DFSchemaRef,
@@ -117,14 +118,22 @@ impl ExtensionPlanner for LearnPlanner {
         session: &dyn Session,
         _context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let [input] = physical_inputs else { return Ok(None) };
+        if let Some(by_key) = node.as_any().downcast_ref::<LearnByKeyNode>() {
+            let options = by_key.options().clone();
+            let range = match &options.range {
+                Some(range) => range.clone(),
+                // It is refused below.
+                None if input.boundedness().is_unbounded() => String::new(),
+                None => fingerprint(input, "name what they are with the option 'range'")?,
+            };
+            return Ok(Some(Arc::new(LearnByKeyExec::new(Arc::clone(input), options, &range)?)));
+        }
         let Some(LearnNode { options, .. }) = node.as_any().downcast_ref() else { return Ok(None) };
-        let [input] = physical_inputs else {
-            return Err(DataFusionError::Internal("Learn has one input".to_owned()));
-        };
         let recipe = Recipe::read(options, options.name.as_deref().unwrap_or("learner")).map_err(|e| refused(&e))?;
         let partition = match (&options.partition, &options.location) {
             (Some(partition), _) => partition.clone(),
-            (None, Some(_)) => fingerprint(input)?,
+            (None, Some(_)) => fingerprint(input, NAME_ROWS)?,
             // Nothing is kept: every run begins anew, whatever its rows are.
             (None, None) => "rows".to_owned(),
         };
@@ -170,7 +179,10 @@ fn learns(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
         found |= match node {
-            LogicalPlan::Extension(extension) => extension.node.as_any().is::<LearnNode>(),
+            LogicalPlan::Extension(extension) => {
+                let node = extension.node.as_any();
+                node.is::<LearnNode>() || node.is::<LearnByKeyNode>()
+            }
             // What is explained is no input of the explanation.
             LogicalPlan::Explain(explain) => learns(&explain.plan)?,
             LogicalPlan::Analyze(analyze) => learns(&analyze.input)?,
@@ -182,7 +194,7 @@ fn learns(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// Lets a session plan queries that learn. Whatever else it had stays; statements that were prepared before are gone.
-pub(super) fn install(context: &SessionContext, shared: &Arc<Shared>) {
+pub(crate) fn install(context: &SessionContext, shared: &Arc<Shared>) {
     let state = context.state_ref();
     let mut state = state.write();
     let planner = LearnQueryPlanner { before: Arc::clone(state.query_planner()), shared: Arc::clone(shared) };

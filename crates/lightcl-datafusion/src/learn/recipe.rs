@@ -11,6 +11,9 @@ use lightcl_stream::Operator;
 use serde_json::Value;
 use std::path::Path;
 
+/// What to do with a learner of another pipeline.
+pub(super) const ANEW: &str = "choose another location, or start over with INSERT OVERWRITE";
+
 /// A pipeline, read and checked.
 pub(super) struct Recipe {
     pipeline: Pipeline,
@@ -32,24 +35,11 @@ impl Recipe {
     /// # Errors
     /// When the file cannot be read, or with everything that is wrong in it.
     pub fn read(options: &LearnOptions, name: &str) -> Result<Self> {
-        let given = &options.pipeline;
-        let is_text = given.contains('\n') || given.trim_start().starts_with('[');
         let overrides = |more: &[&str]| Overrides {
             set: options.set.iter().cloned().chain(more.iter().map(|&one| one.to_owned())).collect(),
             ..Overrides::default()
         };
-        let (text, file) = if is_text {
-            (given.clone(), format!("{name}.toml"))
-        } else {
-            match std::fs::read_to_string(given) {
-                Ok(text) => (text, given.clone()),
-                Err(error) => {
-                    // It says why, and what the nearest name is.
-                    Pipeline::load(Path::new(given), &overrides(&[]))?;
-                    return Err(Error::external(format!("cannot read the pipeline file {given}")).caused_by(error));
-                }
-            }
-        };
+        let (text, file) = pipeline_text(&options.pipeline, name)?;
         // Text that is no TOML is refused below, with the place.
         let has_source = text.parse::<toml::Table>().map_or(true, |table| table.contains_key("source"));
         let in_place: &[&str] = if has_source { &[] } else { &["source.type=parquet", "source.path=sql"] };
@@ -105,22 +95,40 @@ impl Recipe {
         Ok(all)
     }
 
-    /// Refuses to go on with what another configuration has learnt.
+    /// Refuses to go on with what another configuration has learnt; `way_out` says what else to do.
     ///
     /// # Errors
     /// When the folder holds such a learner, or cannot be read.
-    pub fn check_folder(&self, folder: &Path, configuration: &Value) -> Result<()> {
+    pub fn check_folder(&self, folder: &Path, configuration: &Value, way_out: &str) -> Result<()> {
         let Some(checkpoint) = latest_checkpoint(folder)? else { return Ok(()) };
         let changes = difference(&checkpoint.header.configuration, configuration);
         if changes.is_empty() {
             return Ok(());
         }
         Err(Error::user(format!(
-            "the learner in {} was made with another pipeline; go back to it, choose another location, or start over with \
-             INSERT OVERWRITE:\n  {}",
+            "the learner in {} was made with another pipeline; go back to it, or {way_out}:\n  {}",
             folder.display(),
             changes.join("\n  ")
         )))
+    }
+}
+
+/// The text of a pipeline that is given as such or by the path of its file, and what it is called in messages: by its path, or
+/// by `name`.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn pipeline_text(given: &str, name: &str) -> Result<(String, String)> {
+    if given.contains('\n') || given.trim_start().starts_with('[') {
+        return Ok((given.to_owned(), format!("{name}.toml")));
+    }
+    match std::fs::read_to_string(given) {
+        Ok(text) => Ok((text, given.to_owned())),
+        Err(error) => {
+            // It says why, and what the nearest name is.
+            Pipeline::load(Path::new(given), &Overrides::default())?;
+            Err(Error::external(format!("cannot read the pipeline file {given}")).caused_by(error))
+        }
     }
 }
 

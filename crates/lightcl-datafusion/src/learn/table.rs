@@ -1,7 +1,7 @@
 //! Learners as tables: `CREATE EXTERNAL TABLE .. STORED AS LIGHTCL`, and what can be done with one.
 
 use super::errors::{failed, refused};
-use super::fingerprint::fingerprint;
+use super::fingerprint::{NAME_ROWS, fingerprint};
 use super::insert::{Job, LearnerSink};
 use super::options::LearnOptions;
 use super::order::in_order;
@@ -92,7 +92,7 @@ fn columns(recipe: &Recipe, declared: SchemaRef) -> lightcl_core::Result<SchemaR
 }
 
 /// A learner as a table: rows that are inserted are learnt from.
-pub(super) struct LearnerTable {
+pub(crate) struct LearnerTable {
     name: String,
     folder: PathBuf,
     schema: SchemaRef,
@@ -151,7 +151,7 @@ impl TableProvider for LearnerTable {
         check_columns(&self.schema, &input.schema()).map_err(|error| refused(&error))?;
         let partition = match &self.options.partition {
             Some(partition) => partition.clone(),
-            None => fingerprint(&input)?,
+            None => fingerprint(&input, NAME_ROWS)?,
         };
         let places = Places::new(Arc::clone(&self.schema), &partition, &self.options);
         let job = Job {

@@ -1,7 +1,7 @@
 //! The functions.
 
 use super::errors::{planning, running};
-use super::models::{Loaded, Models};
+use super::models::{Identity, Loaded, Models};
 use super::{features, outputs};
 use arrow_schema::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
@@ -37,7 +37,7 @@ impl Output {
         Output::Classes,
     ];
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Output::Label => "lightcl_predict",
             Output::Probabilities => "lightcl_proba",
@@ -120,6 +120,16 @@ impl ScoringFunction {
         self.pinned.is_some()
     }
 
+    /// The version of the model that it uses, where that is settled.
+    pub fn version(&self) -> Option<&Identity> {
+        self.pinned.as_ref().map(|loaded| &loaded.identity)
+    }
+
+    /// The function with this version of the model.
+    pub fn of_version(output: Output, models: &Arc<Models>, version: Arc<Loaded>) -> Self {
+        ScoringFunction { pinned: Some(version), ..ScoringFunction::new(output, models) }
+    }
+
     /// This function with the version of the model that `versions` has, or with the newest, which `versions` then has.
     pub fn pinned(&self, model: Option<&ScalarValue>, versions: &mut BTreeMap<PathBuf, Arc<Loaded>>) -> Result<Self> {
         let name = self.model_name(model)?;
@@ -131,8 +141,7 @@ impl ScoringFunction {
                 Arc::clone(entry.insert(loaded))
             }
         };
-        let function = ScoringFunction::new(self.output, &self.models);
-        Ok(ScoringFunction { pinned: Some(loaded), ..function })
+        Ok(ScoringFunction::of_version(self.output, &self.models, loaded))
     }
 
     /// What the first argument says, where it is constant text.

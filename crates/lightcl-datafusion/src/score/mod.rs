@@ -23,6 +23,7 @@ mod function;
 mod models;
 mod outputs;
 mod pin;
+mod sent;
 
 use crate::shared::Shared;
 use datafusion::prelude::SessionContext;
@@ -30,6 +31,8 @@ use function::{Output, ScoringFunction};
 use models::Models;
 use pin::PinModels;
 use std::sync::Arc;
+
+pub use sent::PinnedFunctions;
 
 /// Registers the functions on a session, and the rule that gives every query one version of each model.
 pub(crate) fn register(context: &SessionContext, shared: &Arc<Shared>) {

@@ -5,6 +5,7 @@ use lightcl_core::{Error, Result};
 use lightcl_pipeline::config::nearest;
 use lightcl_pipeline::model::Model;
 use lightcl_pipeline::sink::{MANIFEST, newest_snapshot, read_snapshot, snapshot_folder};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -30,7 +31,7 @@ struct Kept {
 }
 
 /// Which snapshot a model is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Identity {
     /// The snapshot's folder.
     pub snapshot: PathBuf,
@@ -87,7 +88,24 @@ impl Models {
     /// # Errors
     /// When there is no snapshot yet, or the newest is damaged.
     pub fn newest(&self, location: &Path) -> Result<Arc<Loaded>> {
-        let identity = Identity::newest(location)?;
+        self.load(location, Identity::newest(location)?)
+    }
+
+    /// The version of a model that another process has settled on.
+    ///
+    /// # Errors
+    /// When it is not there, is another one, or is damaged.
+    pub fn version(&self, identity: Identity) -> Result<Arc<Loaded>> {
+        let location = identity.snapshot.clone();
+        let there = Identity::newest(&location)?;
+        if there != identity {
+            return Err(Error::user("a model has changed since the query was planned: run the query again")
+                .with("snapshot", location.display()));
+        }
+        self.load(&location, identity)
+    }
+
+    fn load(&self, location: &Path, identity: Identity) -> Result<Arc<Loaded>> {
         let mut kept = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         kept.uses += 1;
         let now = kept.uses;

@@ -62,6 +62,12 @@ async fn rows_that_are_inserted_are_read_back_with_what_stands_beside_the_value(
     create(&context, broker, "", "later", "sql-back", "OPTIONS ('kafka.offsets' '1:1', 'kafka.start' 'latest')").await;
     assert!(run(&context, "SELECT x FROM later").await.contains("2.5"));
     assert!(run(&context, "SELECT count(*) AS n FROM later").await.contains("| 1 |"));
+    // Of one partition a part.
+    create(&context, broker, "", "part", "sql-back", "OPTIONS ('kafka.until' '1:1,0:0')").await;
+    assert!(run(&context, "SELECT count(*) AS n, max(x) AS x FROM part").await.contains("| 1 | 0.5 |"));
+    create(&context, broker, "", "beyond", "sql-back", "OPTIONS ('kafka.until' '1:7')").await;
+    let beyond = error(&context, "SELECT x FROM beyond").await;
+    assert!(beyond.contains("stop at one that is there") && beyond.contains("end: 2"), "{beyond}");
 }
 
 #[tokio::test]

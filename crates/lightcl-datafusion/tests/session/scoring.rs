@@ -263,7 +263,7 @@ async fn a_session_says_what_the_functions_are() {
         "SELECT DISTINCT routine_name FROM information_schema.routines WHERE routine_name LIKE 'lightcl_%' ORDER BY 1",
     )
     .await;
-    let learning = ["lightcl_learn"];
+    let learning = ["lightcl_learn", "lightcl_learn_by_key"];
     let scoring = ["lightcl_classes", "lightcl_embed", "lightcl_embed_suffix", "lightcl_predict", "lightcl_proba"];
     let mut expected = [&learning[..], &scoring[..]].concat();
     expected.sort_unstable();

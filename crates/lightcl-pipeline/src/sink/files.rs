@@ -64,6 +64,25 @@ pub(super) fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|file| file.sync_all()).named("sync", folder)
 }
 
+/// Gives a folder that is whole its name, so that it is there as a whole or not at all, also after a power cut. Gives whether
+/// it did: where something stands under that name it stays, and the folder too.
+///
+/// # Errors
+/// When the disk fails or is full.
+pub fn publish_folder(staged: &Path, path: &Path) -> Result<bool> {
+    sync_folder(staged)?;
+    match fs::rename(staged, path) {
+        Ok(()) => {}
+        // A folder with something in it is never replaced.
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+            return Ok(false);
+        }
+        Err(error) => return Err(failed("rename", staged, error)),
+    }
+    sync_folder(path.parent().unwrap_or(Path::new(".")))?;
+    Ok(true)
+}
+
 /// Names in a folder in order; none when there is no such folder.
 pub(super) fn names_in(folder: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
@@ -110,6 +129,21 @@ mod tests {
         assert!(error.message().contains("a.txt; what was committed stands"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names_in(folder.path()).unwrap(), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_folder_is_published_once_and_the_first_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result");
+        for (attempt, is_first) in [("a", true), ("b", false)] {
+            let staged = folder.path().join(attempt);
+            fs::create_dir(&staged).unwrap();
+            fs::write(staged.join("who"), attempt).unwrap();
+            assert_eq!(publish_folder(&staged, &path).unwrap(), is_first);
+            assert_eq!(staged.exists(), !is_first);
+        }
+        assert_eq!(fs::read(path.join("who")).unwrap(), b"a");
+        assert!(publish_folder(&folder.path().join("none"), &path).is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod snapshots;
 pub use checkpoint::{
     CHECKPOINT_FOLDER, Checkpoint, CheckpointHeader, checkpoint_files, latest_checkpoint, read_checkpoint,
 };
-pub use files::write_file;
+pub use files::{publish_folder, write_file};
 pub use folder::{FolderOptions, FolderSink};
 pub use lines::{BOUNDARIES, DEAD_LETTERS, PREDICTIONS, STABILITY};
 pub use ownership::{SUMMARY, is_output_folder};
