@@ -59,8 +59,8 @@ pub(super) struct Seen {
 }
 
 impl Learners {
-    /// Begins to train a learner; whoever trains it sets `stopping` when it is given up. Of two statements that would train one at once the second is refused; one that was given up
-    /// and is committing is waited for.
+    /// Begins to train a learner; whoever trains it sets `stopping` when it is given up. Of two statements that would train one
+    /// at once the second is refused; one that was given up and is committing is waited for.
     ///
     /// # Errors
     /// When another statement trains it.

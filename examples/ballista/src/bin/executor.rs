@@ -1,6 +1,6 @@
 //! An executor of a cluster that learns.
 //!
-//!     cargo run -p lightcl-ballista-example --bin executor -- --scheduler-port 50050 --port 50051 --grpc-port 50052
+//!     cargo run -p lightcl-ballista-example --bin executor -- --scheduler-port 50050 --port 50051
 
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::error::Result;
@@ -26,9 +26,6 @@ struct Arguments {
     /// Port that hands out results.
     #[arg(long, default_value_t = 50051)]
     port: u16,
-    /// Port that takes orders.
-    #[arg(long, default_value_t = 50052)]
-    grpc_port: u16,
     /// Folder for rows between stages. Default: a new one, removed at the end.
     #[arg(long)]
     work_dir: Option<PathBuf>,
@@ -51,7 +48,6 @@ async fn main() -> Result<()> {
         bind_host: arguments.host.clone(),
         external_host: Some(arguments.host),
         port: arguments.port,
-        grpc_port: arguments.grpc_port,
         scheduler_host: arguments.scheduler_host,
         scheduler_port: arguments.scheduler_port,
         scheduler_connect_timeout_seconds: 30,

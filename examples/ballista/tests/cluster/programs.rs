@@ -60,8 +60,8 @@ async fn an_executor_that_is_killed_on_the_way_changes_nothing_but_the_time() {
     let _scheduler = start(env!("CARGO_BIN_EXE_scheduler"), &scheduler, &log("scheduler.log"));
     wait_for("the scheduler", Duration::from_secs(30), || TcpStream::connect(("127.0.0.1", port)).is_ok());
     let executor = |name: &str| {
-        let [port, serve, grpc] = [port, free_port(), free_port()].map(|port| port.to_string());
-        let arguments = ["--scheduler-port", &port, "--port", &serve, "--grpc-port", &grpc, "--tasks", "1"];
+        let [port, serve] = [port, free_port()].map(|port| port.to_string());
+        let arguments = ["--scheduler-port", &port, "--port", &serve, "--tasks", "1"];
         start(env!("CARGO_BIN_EXE_executor"), &arguments.map(str::to_owned), &log(name))
     };
     let mut first = executor("first.log");
